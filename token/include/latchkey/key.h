@@ -1,0 +1,80 @@
+/*
+ * latchkey/key.h - algorithms and keys.
+ *
+ * A key is for one algorithm; the algorithm is a property of the key, never of the message
+ * (RFC 8725 section 3.1). A message that names another algorithm than its key's is refused.
+ */
+#ifndef LATCHKEY_KEY_H
+#define LATCHKEY_KEY_H
+
+#include <latchkey/bytes.h>
+#include <latchkey/err.h>
+#include <latchkey/limits.h>
+
+enum lk_alg {
+    LK_ALG_NONE = 0,
+    LK_ALG_ES256,    /* COSE -7 or -9 (ESP256), JOSE "ES256" */
+    LK_ALG_EDDSA,    /* Ed25519 only: COSE -8 or -19, JOSE "EdDSA" or "Ed25519" */
+    LK_ALG_HS256,    /* COSE 5, JOSE "HS256" */
+    LK_ALG_HS256_64, /* COSE 4; tags of 8 bytes */
+    LK_ALG_RS256     /* JOSE "RS256"; verify only, for foreign issuers; COSE -257 */
+};
+
+/** @return LK_ALG_NONE for anything we do not take. */
+enum lk_alg lk_alg_from_cose(int64_t id);
+enum lk_alg lk_alg_from_jose(struct lk_span name);
+int64_t lk_alg_to_cose(enum lk_alg alg);      /* the classic id: -7, -8, 5, 4, -257 */
+const char *lk_alg_name(enum lk_alg alg);     /* "ES256"; for JOSE and for logs */
+size_t lk_alg_signature_len(enum lk_alg alg); /* bytes; 0 for RS256, whose key decides */
+
+#define LK_RSA_MODULUS_MAX 512 /* bytes: RSA-4096 */
+#define LK_SECRET_KEY_MAX  128 /* bytes of a symmetric key; at least 32 are asked for */
+
+/**
+ * A key the caller places. Plain data; the crypto port may hang a prepared form on it
+ * (lk_key_open), which lk_key_wipe gives back.
+ */
+struct lk_key {
+    enum lk_alg alg;
+    uint8_t kid[LK_KID_MAX];
+    size_t kid_len;
+    bool has_private; /* d below is filled: the key can sign */
+    uint32_t issuer;  /* index of the verifier's issuer this key belongs to; see keyset.h */
+    union {
+        struct {
+            uint8_t x[32], y[32], d[32];
+        } ec; /* P-256, big-endian */
+        struct {
+            uint8_t x[32], d[32];
+        } okp; /* Ed25519 */
+        struct {
+            uint8_t k[LK_SECRET_KEY_MAX];
+            size_t len;
+        } oct;
+        struct {
+            uint8_t n[LK_RSA_MODULUS_MAX];
+            size_t n_len;
+            uint8_t e[8];
+            size_t e_len;
+        } rsa;
+    } u;
+    void *prepared; /* owned by the crypto port */
+};
+
+/**
+ * Check the key (point on its curve, sizes, at least 32 bytes for HS256, at least 2048 bits for
+ * RSA) and prepare it for fast use. Must be called once before sign or verify.
+ * @return LK_OK, LK_ERR_KEY for a key that is not valid, LK_ERR_UNSUPPORTED, LK_ERR_CRYPTO.
+ */
+LK_MUST_CHECK enum lk_err lk_key_open(struct lk_key *key);
+
+/** Give back what lk_key_open prepared and zero the whole key. Safe on a zeroed key. */
+void lk_key_wipe(struct lk_key *key);
+
+static inline struct lk_span
+lk_key_kid(const struct lk_key *key)
+{
+    return lk_span_of(key->kid, key->kid_len);
+}
+
+#endif

@@ -1,0 +1,109 @@
+/*
+ * latchkey/token.h - verify and issue access tokens. What most callers use.
+ *
+ * A token is a CWT (COSE_Sign1 or COSE_Mac0) or a compact JWT. Which one is seen from its bytes;
+ * base64url of a CWT, as it stands in an MQTT password, is recognised too.
+ *
+ * Order of the checks: size, form, key and algorithm, signature; then typ, times, issuer,
+ * audience, required claims. No claim is believed before the signature over it has been verified;
+ * the issuer's name is read earlier only to choose among keys.
+ *
+ * Not here: revocation, binding to a client id, proof of possession, scopes: the caller's business.
+ */
+#ifndef LATCHKEY_TOKEN_H
+#define LATCHKEY_TOKEN_H
+
+#include <latchkey/claims.h>
+#include <latchkey/keyset.h>
+#include <latchkey/limits.h>
+
+/** An issuer whose tokens are taken. Spans are borrowed for as long as the verifier is used. */
+struct lk_issuer {
+    struct lk_span url; /* exact match with `iss` */
+    bool own;           /* Latchkey's own server: its strict form is asked for (LK_ERR_FORM) */
+    struct lk_span typ; /* JOSE header typ that must be there, without "application/"; absent: any.
+                           For our own issuer "at+jwt" (RFC 9068) */
+};
+
+struct lk_verifier {
+    const struct lk_keyset *keys; /* lk_key.issuer is an index into issuers */
+    const struct lk_issuer *issuers;
+    size_t issuer_count;
+    struct lk_span audience; /* must be among `aud` */
+    int64_t leeway_s;
+};
+
+/** A token taken apart, not yet trusted. */
+struct lk_token {
+    enum lk_format format;
+    enum lk_alg alg;         /* as the token names it */
+    struct lk_span kid;      /* absent: {NULL, 0} */
+    struct lk_span typ;      /* JOSE header; absent for a CWT */
+    struct lk_span parts[4]; /* what is signed, in order */
+    size_t part_count;
+    uint8_t heads[3][24]; /* COSE heads that parts point into: do not copy this struct */
+    struct lk_span signature;
+    bool own_form; /* the form our own issuer writes */
+    struct lk_claims claims;
+};
+
+/**
+ * Take a token apart. Form only: nothing is verified and no claim is to be believed.
+ *
+ * @param text     JWT text, raw CWT, or base64url of a CWT; at most LK_TOKEN_MAX bytes.
+ * @param scratch  working room, LK_TOKEN_SCRATCH_MAX bytes always suffice; claims point into it.
+ * @return LK_OK; LK_ERR_LIMIT (nothing was parsed), LK_ERR_NO_SPACE, LK_ERR_ALG (none, or one we do
+ *         not take), LK_ERR_MALFORMED and its range.
+ */
+LK_MUST_CHECK enum lk_err lk_token_parse(struct lk_span text, struct lk_buf scratch,
+                                         struct lk_token *token);
+
+/**
+ * Choose the issuer and the key: LK_ERR_ISSUER, LK_ERR_KEY, LK_ERR_ALG (the key is for another).
+ */
+LK_MUST_CHECK enum lk_err lk_token_find_key(const struct lk_verifier *verifier,
+                                            const struct lk_token *token,
+                                            const struct lk_issuer **issuer,
+                                            const struct lk_key **key);
+
+/** LK_OK, LK_ERR_SIGNATURE, LK_ERR_ALG, LK_ERR_CRYPTO. */
+LK_MUST_CHECK enum lk_err lk_token_check_signature(const struct lk_token *token,
+                                                   const struct lk_key *key);
+
+/**
+ * Everything after the signature.
+ * @return LK_OK;
+ *   LK_ERR_FORM      own issuer, but not the form it writes
+ *   LK_ERR_TYP       another typ than the issuer's
+ *   LK_ERR_CLAIM     iss, sub, aud, exp, iat or jti is missing (for a foreign issuer: iss, sub,
+ * exp) LK_ERR_EXPIRED   exp + leeway <= now LK_ERR_NOT_YET   nbf > now + leeway, or iat > now +
+ * leeway LK_ERR_AUDIENCE  ours is not among `aud`
+ */
+LK_MUST_CHECK enum lk_err lk_token_check_claims(const struct lk_verifier *verifier,
+                                                const struct lk_issuer *issuer,
+                                                const struct lk_token *token, int64_t now_s);
+
+/**
+ * All of the above in order.
+ * @param now_s  current time, seconds since 1970-01-01 UTC; passed in, the library keeps no clock.
+ * @param token  [out] filled on success, zeroed on every error.
+ */
+LK_MUST_CHECK enum lk_err lk_token_verify(const struct lk_verifier *verifier, struct lk_span text,
+                                          int64_t now_s, struct lk_buf scratch,
+                                          struct lk_token *token);
+
+/**
+ * Sign a token. JWT: header {"alg","kid","typ":"at+jwt"}, text out. CWT: raw bytes out, in the one
+ * form lk_cose_write_cwt writes.
+ *
+ * @param claims  issuer, subject, audience, times, token_id (16 bytes; becomes base64url in a JWT),
+ *                client (JWT), scope, and the optional ones. A missing required one is
+ * LK_ERR_CLAIM.
+ * @param key     opened, with its private part, with a kid.
+ * @param out     [out] inside `room`; LK_TOKEN_MAX suffices, a longer token is LK_ERR_LIMIT.
+ */
+LK_MUST_CHECK enum lk_err lk_token_issue(const struct lk_claims *claims, enum lk_format format,
+                                         const struct lk_key *key, struct lk_buf room,
+                                         struct lk_span *out);
+
+#endif
