@@ -15,8 +15,8 @@ enum lk_format { LK_FORMAT_NONE = 0, LK_FORMAT_JWT, LK_FORMAT_CWT };
 enum lk_cnf_kind {
     LK_CNF_NONE = 0, /* no cnf claim: a bearer token */
     LK_CNF_KEY,      /* a public key: jwk, COSE_Key */
-    LK_CNF_KID,      /* kid of a derived symmetric key */
-    LK_CNF_X5T,      /* x5t#S256 of a client certificate; value: 32 bytes */
+    LK_CNF_KID,      /* kid of a derived symmetric key; base64url of the bytes in a JWT */
+    LK_CNF_X5T,      /* x5t#S256 of a client certificate; value: 32 bytes; JWT only */
     LK_CNF_OTHER     /* something we do not understand: never accepted */
 };
 
@@ -50,10 +50,22 @@ struct lk_claims {
  */
 LK_MUST_CHECK enum lk_err lk_claims_read_cwt(struct lk_span payload, struct lk_claims *claims);
 
-/** Read a JWT claims set from a text that is lent: strings are unescaped in place. */
-LK_MUST_CHECK enum lk_err lk_claims_read_jwt(struct lk_buf text, struct lk_claims *claims);
+/**
+ * Read a JWT claims set. `raw` is the text; the other spans point into `room`, where strings are
+ * unescaped.
+ *
+ * @param room  room.cap >= text.len suffices.
+ * @return as above, and LK_ERR_NO_SPACE.
+ */
+LK_MUST_CHECK enum lk_err lk_claims_read_jwt(struct lk_span text, struct lk_buf room,
+                                             struct lk_claims *claims);
 
-/** Write; members in deterministic order. `raw` is not looked at. token_id: 16 bytes. */
+/**
+ * Write; members in deterministic order. `raw` is not looked at. token_id: bytes, which a JWT has as
+ * base64url; lk_token_issue asks for 16. A cnf value of kind KEY is written as it stands.
+ * @return LK_OK, LK_ERR_NO_SPACE, LK_ERR_LIMIT, LK_ERR_RANGE, LK_ERR_UTF8 (JWT),
+ *         LK_ERR_UNSUPPORTED for a cnf this format has not.
+ */
 LK_MUST_CHECK enum lk_err lk_claims_write_cwt(const struct lk_claims *claims, struct lk_buf room,
                                               struct lk_span *out);
 LK_MUST_CHECK enum lk_err lk_claims_write_jwt(const struct lk_claims *claims, struct lk_buf room,

@@ -12,9 +12,10 @@
 
 #define LK_SHA256_LEN    32
 #define LK_SIGNATURE_MAX LK_RSA_MODULUS_MAX
+#define LK_PARTS_MAX     6 /* a COSE Sig_structure with external_aad, without copying */
 
 /**
- * Verify a signature or MAC over the concatenation of up to four parts.
+ * Verify a signature or MAC over the concatenation of up to LK_PARTS_MAX parts (more: LK_ERR_ARG).
  *
  * MAC tags are compared in constant time and must have exactly the length the algorithm has.
  * @return LK_OK, LK_ERR_SIGNATURE (also for a wrong length, r or s of 0 or >= n),
@@ -26,8 +27,8 @@ LK_MUST_CHECK enum lk_err lk_crypto_verify(const struct lk_key *key, const struc
 /**
  * Sign, or compute a MAC. ES256 signatures come out in low-s form.
  * @param out [out] inside room; LK_SIGNATURE_MAX suffices.
- * @return LK_OK, LK_ERR_KEY without a private part, LK_ERR_NO_SPACE, LK_ERR_UNSUPPORTED,
- * LK_ERR_CRYPTO.
+ * @return LK_OK, LK_ERR_KEY without a private part, LK_ERR_STATE for a key that was not opened,
+ *         LK_ERR_NO_SPACE, LK_ERR_UNSUPPORTED, LK_ERR_CRYPTO.
  */
 LK_MUST_CHECK enum lk_err lk_crypto_sign(const struct lk_key *key, const struct lk_span *parts,
                                          size_t part_count, struct lk_buf room,

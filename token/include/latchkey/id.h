@@ -11,6 +11,9 @@
 
 bool lk_id_is_valid(struct lk_span id);
 
+/** A tenant's name: [a-z0-9-]{1,32}. The default tenant has none. */
+bool lk_tenant_is_valid(struct lk_span tenant);
+
 /** May an MQTT client with this id use a token of this subject: the subject, or subject ":" suffix.
  */
 bool lk_id_owns_client_id(struct lk_span subject, struct lk_span client_id);

@@ -37,8 +37,8 @@ LK_MUST_CHECK enum lk_err lk_json_close(struct lk_json *r);
 
 enum lk_json_type lk_json_peek(struct lk_json *r);
 struct lk_span lk_json_string(struct lk_json *r); /* unescaped, valid UTF-8, without NUL */
-int64_t lk_json_int(struct lk_json *r);           /* LK_ERR_RANGE beyond 2^53 or with a fraction */
-int64_t lk_json_numeric_date(struct lk_json *r);  /* fraction cut off; negative: LK_ERR_RANGE */
+int64_t lk_json_int(struct lk_json *r); /* LK_ERR_RANGE beyond 2^53 or with "." or exponent */
+int64_t lk_json_numeric_date(struct lk_json *r); /* fraction cut off; negative: LK_ERR_RANGE */
 bool lk_json_bool(struct lk_json *r);
 void lk_json_null(struct lk_json *r);
 void lk_json_skip(struct lk_json *r); /* checked as if it had been read */

@@ -1,0 +1,1021 @@
+#include "json_find.h"
+
+#include <latchkey/base64url.h>
+
+#include <string.h>
+
+#define INT_MAX_EXACT ((int64_t)1 << 53) /* RFC 8259 section 6: what every reader agrees on */
+
+/* Part one: walking over text without changing it. `p` never passes `end`. */
+
+struct walk {
+    const uint8_t *p;
+    const uint8_t *end;
+    enum lk_err err;
+};
+
+static void
+walk_fail(struct walk *w, enum lk_err err)
+{
+    if (w->err == LK_OK)
+        w->err = err;
+}
+
+static const uint8_t *
+space_end(const uint8_t *p, const uint8_t *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        p++;
+    return p;
+}
+
+/* The next character, or 0 at the end, which the error notes. */
+static uint8_t
+walk_peek(struct walk *w)
+{
+    if (w->err != LK_OK)
+        return 0;
+    if (w->p >= w->end) {
+        walk_fail(w, LK_ERR_TRUNCATED);
+        return 0;
+    }
+    return *w->p;
+}
+
+static bool
+is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool
+hex4(struct walk *w, uint32_t *unit)
+{
+    *unit = 0;
+    for (int i = 0; i < 4; i++, w->p++) {
+        uint8_t c = walk_peek(w);
+        uint8_t lower = c | 0x20;
+
+        if (w->err != LK_OK)
+            return false;
+        if (is_digit(c)) {
+            *unit = *unit << 4 | (uint32_t)(c - '0');
+        } else if (lower >= 'a' && lower <= 'f') {
+            *unit = *unit << 4 | (uint32_t)(lower - 'a' + 10);
+        } else {
+            walk_fail(w, LK_ERR_MALFORMED);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* RFC 8259 section 7: above U+FFFF, an escape is two, a high and a low surrogate. */
+static uint32_t
+unicode_escape(struct walk *w)
+{
+    uint32_t unit, low;
+
+    if (!hex4(w, &unit))
+        return 0;
+    if (unit == 0)
+        walk_fail(w, LK_ERR_MALFORMED);
+    if (unit < 0xd800 || unit > 0xdfff)
+        return unit;
+    if (unit > 0xdbff || w->end - w->p < 2 || w->p[0] != '\\' || w->p[1] != 'u') {
+        walk_fail(w, LK_ERR_UTF8);
+        return 0;
+    }
+    w->p += 2;
+    if (!hex4(w, &low))
+        return 0;
+    if (low < 0xdc00 || low > 0xdfff) {
+        walk_fail(w, LK_ERR_UTF8);
+        return 0;
+    }
+    return 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+}
+
+static size_t
+utf8_put(uint32_t point, uint8_t out[4])
+{
+    if (point < 0x80) {
+        out[0] = (uint8_t)point;
+        return 1;
+    }
+    if (point < 0x800) {
+        out[0] = (uint8_t)(0xc0 | point >> 6);
+        out[1] = (uint8_t)(0x80 | (point & 0x3f));
+        return 2;
+    }
+    if (point < 0x10000) {
+        out[0] = (uint8_t)(0xe0 | point >> 12);
+        out[1] = (uint8_t)(0x80 | (point >> 6 & 0x3f));
+        out[2] = (uint8_t)(0x80 | (point & 0x3f));
+        return 3;
+    }
+    out[0] = (uint8_t)(0xf0 | point >> 18);
+    out[1] = (uint8_t)(0x80 | (point >> 12 & 0x3f));
+    out[2] = (uint8_t)(0x80 | (point >> 6 & 0x3f));
+    out[3] = (uint8_t)(0x80 | (point & 0x3f));
+    return 4;
+}
+
+/* The bytes one character of a string stands for; 0 bytes at the closing quote or on an error. */
+static size_t
+string_step(struct walk *w, uint8_t out[4])
+{
+    static const char names[] = "\"\\/bfnrt";
+    static const char values[] = "\"\\/\b\f\n\r\t";
+    uint8_t c = walk_peek(w);
+    const char *name;
+
+    if (w->err != LK_OK || c == '"')
+        return 0;
+    w->p++;
+    if (c < 0x20) {
+        walk_fail(w, LK_ERR_MALFORMED);
+        return 0;
+    }
+    out[0] = c;
+    if (c != '\\')
+        return 1;
+    c = walk_peek(w);
+    if (w->err != LK_OK)
+        return 0;
+    w->p++;
+    if (c == 'u') {
+        uint32_t point = unicode_escape(w);
+
+        return w->err == LK_OK ? utf8_put(point, out) : 0;
+    }
+    name = c == 0 ? NULL : strchr(names, c);
+    if (name == NULL) {
+        walk_fail(w, LK_ERR_MALFORMED);
+        return 0;
+    }
+    out[0] = (uint8_t)values[name - names];
+    return 1;
+}
+
+/* Move behind a string, checked whole. Escapes give valid UTF-8 by themselves, and a quote or a
+ * backslash is never part of a longer sequence, so the raw text can be checked in one go. */
+static void
+string_walk(struct walk *w)
+{
+    const uint8_t *start;
+    uint8_t out[4];
+
+    if (walk_peek(w) != '"') {
+        walk_fail(w, LK_ERR_TYPE);
+        return;
+    }
+    start = ++w->p;
+    while (string_step(w, out) > 0)
+        continue;
+    if (w->err != LK_OK)
+        return;
+    if (!lk_utf8_is_valid(lk_span_of(start, (size_t)(w->p - start)))) {
+        walk_fail(w, LK_ERR_UTF8);
+        return;
+    }
+    w->p++;
+}
+
+static void
+digits_walk(struct walk *w)
+{
+    if (!is_digit(walk_peek(w)))
+        walk_fail(w, LK_ERR_MALFORMED);
+    while (w->err == LK_OK && w->p < w->end && is_digit(*w->p))
+        w->p++;
+}
+
+/* RFC 8259 section 6. */
+static void
+number_walk(struct walk *w)
+{
+    if (walk_peek(w) == '-')
+        w->p++;
+    if (walk_peek(w) == '0')
+        w->p++;
+    else
+        digits_walk(w);
+    if (w->err == LK_OK && w->p < w->end && *w->p == '.') {
+        w->p++;
+        digits_walk(w);
+    }
+    if (w->err == LK_OK && w->p < w->end && (*w->p | 0x20) == 'e') {
+        w->p++;
+        if (w->p < w->end && (*w->p == '+' || *w->p == '-'))
+            w->p++;
+        digits_walk(w);
+    }
+}
+
+static void
+word_walk(struct walk *w, const char *word)
+{
+    for (; *word != '\0' && w->err == LK_OK; word++, w->p++)
+        if (walk_peek(w) != (uint8_t)*word)
+            walk_fail(w, LK_ERR_MALFORMED);
+}
+
+/* A value that is not a container. */
+static void
+scalar_walk(struct walk *w)
+{
+    switch (walk_peek(w)) {
+    case '"':
+        string_walk(w);
+        break;
+    case 't':
+        word_walk(w, "true");
+        break;
+    case 'f':
+        word_walk(w, "false");
+        break;
+    case 'n':
+        word_walk(w, "null");
+        break;
+    default:
+        number_walk(w);
+    }
+}
+
+static void
+name_walk(struct walk *w)
+{
+    w->p = space_end(w->p, w->end);
+    if (walk_peek(w) != '"')
+        walk_fail(w, LK_ERR_MALFORMED);
+    else
+        string_walk(w);
+    if (w->err == LK_OK)
+        w->p = space_end(w->p, w->end);
+    if (walk_peek(w) == ':')
+        w->p++;
+    else
+        walk_fail(w, LK_ERR_MALFORMED);
+}
+
+/* After a value: a comma and what it announces, or the end of one or more containers. */
+static void
+separator_walk(struct walk *w, const bool *in_object, size_t *inner)
+{
+    while (*inner > 0 && w->err == LK_OK) {
+        uint8_t c;
+
+        w->p = space_end(w->p, w->end);
+        c = walk_peek(w);
+        if (c == ',') {
+            w->p++;
+            if (in_object[*inner])
+                name_walk(w);
+            return;
+        }
+        if (c != (in_object[*inner] ? '}' : ']')) {
+            walk_fail(w, LK_ERR_MALFORMED);
+            return;
+        }
+        w->p++;
+        --*inner;
+    }
+}
+
+/* Move behind one value, checked for grammar only. Not recursive: depth costs a flag. */
+static void
+value_walk(struct walk *w, size_t depth)
+{
+    bool in_object[LK_DEPTH_MAX + 1];
+    size_t inner = 0;
+
+    do {
+        uint8_t c;
+
+        w->p = space_end(w->p, w->end);
+        c = walk_peek(w);
+        if (c == '{' || c == '[') {
+            if (depth + inner >= LK_DEPTH_MAX) {
+                walk_fail(w, LK_ERR_DEPTH);
+                return;
+            }
+            in_object[++inner] = c == '{';
+            w->p = space_end(w->p + 1, w->end);
+            if (walk_peek(w) != (c == '{' ? '}' : ']')) {
+                if (c == '{')
+                    name_walk(w);
+                continue;
+            }
+            w->p++;
+            inner--;
+        } else {
+            scalar_walk(w);
+        }
+        separator_walk(w, in_object, &inner);
+    } while (inner > 0 && w->err == LK_OK);
+}
+
+/* What a checked string stands for, byte by byte. */
+struct bytes {
+    struct walk w;
+    uint8_t held[4];
+    size_t at, len;
+};
+
+static bool
+bytes_next(struct bytes *b, uint8_t *byte)
+{
+    if (b->at == b->len) {
+        b->at = 0;
+        b->len = string_step(&b->w, b->held);
+        if (b->len == 0)
+            return false;
+    }
+    *byte = b->held[b->at++];
+    return true;
+}
+
+/* Is a checked string, given behind its opening quote, this text? */
+static bool
+string_is(const uint8_t *string, const uint8_t *end, struct lk_span text)
+{
+    struct bytes b = {.w = {string, end, LK_OK}};
+    uint8_t byte;
+    size_t i = 0;
+
+    while (bytes_next(&b, &byte)) {
+        if (i == text.len || byte != text.ptr[i])
+            return false;
+        i++;
+    }
+    return i == text.len;
+}
+
+static bool
+strings_equal(const uint8_t *a, const uint8_t *b, const uint8_t *end)
+{
+    struct bytes ba = {.w = {a, end, LK_OK}};
+    struct bytes bb = {.w = {b, end, LK_OK}};
+    uint8_t byte_a = 0, byte_b = 0;
+    bool more_a, more_b;
+
+    do {
+        more_a = bytes_next(&ba, &byte_a);
+        more_b = bytes_next(&bb, &byte_b);
+        if (more_a != more_b || byte_a != byte_b)
+            return false;
+    } while (more_a);
+    return true;
+}
+
+/* At the first member or the end of an object whose brace is under the walk. */
+static bool
+members_begin(struct walk *w)
+{
+    w->p = space_end(w->p + 1, w->end);
+    return walk_peek(w) == '"';
+}
+
+/* Behind a member: does another one follow? */
+static bool
+members_continue(struct walk *w)
+{
+    w->p = space_end(w->p, w->end);
+    if (walk_peek(w) != ',')
+        return false;
+    w->p = space_end(w->p + 1, w->end);
+    return true;
+}
+
+/* Check one object, which begins at `p`: grammar to its end, and its own names told apart. */
+static enum lk_err
+object_check(const uint8_t *p, const uint8_t *end, size_t depth)
+{
+    struct walk w = {p, end, LK_OK};
+    const uint8_t *names[LK_MEMBERS_MAX];
+    size_t count = 0;
+
+    if (!members_begin(&w)) {
+        if (walk_peek(&w) != '}')
+            walk_fail(&w, LK_ERR_MALFORMED);
+        return w.err;
+    }
+    do {
+        const uint8_t *name = w.p + 1;
+
+        name_walk(&w);
+        for (size_t i = 0; i < count && w.err == LK_OK; i++)
+            if (strings_equal(names[i], name, end))
+                walk_fail(&w, LK_ERR_DUPLICATE);
+        if (count == LK_MEMBERS_MAX)
+            walk_fail(&w, LK_ERR_LIMIT);
+        if (w.err != LK_OK)
+            return w.err;
+        names[count++] = name;
+        value_walk(&w, depth);
+    } while (members_continue(&w));
+    if (walk_peek(&w) != '}')
+        walk_fail(&w, LK_ERR_MALFORMED);
+    return w.err;
+}
+
+/* Check every object in a value that value_walk has passed. Each byte is seen once a level. */
+static enum lk_err
+objects_check(const uint8_t *p, const uint8_t *end, size_t depth)
+{
+    struct walk w = {p, end, LK_OK};
+
+    while (w.p < w.end && w.err == LK_OK) {
+        if (*w.p == '"') {
+            string_walk(&w);
+            continue;
+        }
+        if (*w.p == '{')
+            walk_fail(&w, object_check(w.p, w.end, depth));
+        w.p++;
+    }
+    return w.err;
+}
+
+/* Walk to the value of a member. */
+static bool
+member_find(struct walk *w, struct lk_span name)
+{
+    bool found = false;
+
+    w->p = space_end(w->p, w->end);
+    if (walk_peek(w) != '{' || !members_begin(w))
+        return false;
+    do {
+        if (walk_peek(w) == '"')
+            found = string_is(w->p + 1, w->end, name);
+        name_walk(w);
+        w->p = space_end(w->p, w->end);
+        if (!found)
+            value_walk(w, 1);
+    } while (w->err == LK_OK && !found && members_continue(w));
+    return found && w->err == LK_OK;
+}
+
+bool
+lk_json_has_member(struct lk_span object, struct lk_span name)
+{
+    struct walk w = {object.ptr, object.ptr, LK_OK};
+
+    w.end += object.len;
+    return object.len > 0 && member_find(&w, name);
+}
+
+bool
+lk_json_find_text(struct lk_span object, struct lk_span name, struct lk_buf room,
+                  struct lk_span *value)
+{
+    struct walk w = {object.ptr, object.ptr, LK_OK};
+    struct bytes b;
+    uint8_t byte;
+    size_t len = 0;
+
+    *value = (struct lk_span){NULL, 0};
+    w.end += object.len;
+    if (object.len == 0 || !member_find(&w, name) || walk_peek(&w) != '"')
+        return false;
+    b = (struct bytes){.w = {w.p + 1, w.end, LK_OK}};
+    while (bytes_next(&b, &byte)) {
+        if (len == room.cap)
+            return false;
+        room.ptr[len++] = byte;
+    }
+    if (b.w.err != LK_OK)
+        return false;
+    *value = lk_span_of(room.ptr, len);
+    return true;
+}
+
+/* Part two: the reader. */
+
+static void
+fail(struct lk_json *r, enum lk_err err)
+{
+    if (r->err == LK_OK)
+        r->err = err;
+}
+
+/* A walk from the next value on. */
+static struct walk
+value_begin(struct lk_json *r)
+{
+    struct walk w = {r->pos, r->end, r->err};
+
+    if (r->err != LK_OK)
+        return w;
+    w.p = space_end(w.p, w.end);
+    (void)walk_peek(&w);
+    return w;
+}
+
+/* Take over where a walk has come to, or its error. */
+static bool
+value_end(struct lk_json *r, const struct walk *w)
+{
+    if (w->err != LK_OK) {
+        fail(r, w->err);
+        return false;
+    }
+    r->pos += w->p - r->pos;
+    return true;
+}
+
+void
+lk_json_open(struct lk_json *r, uint8_t *text, size_t len)
+{
+    static uint8_t nothing[1];
+
+    *r = (struct lk_json){.err = LK_OK};
+    r->pos = text == NULL ? nothing : text;
+    r->end = r->pos + (text == NULL ? 0 : len);
+}
+
+enum lk_err
+lk_json_close(struct lk_json *r)
+{
+    if (r->err != LK_OK)
+        return r->err;
+    if (r->depth > 0)
+        fail(r, LK_ERR_STATE);
+    else if (space_end(r->pos, r->end) != r->end)
+        fail(r, LK_ERR_TRAILING);
+    return r->err;
+}
+
+enum lk_json_type
+lk_json_peek(struct lk_json *r)
+{
+    const uint8_t *p;
+
+    if (r->err != LK_OK)
+        return LK_JSON_END;
+    p = space_end(r->pos, r->end);
+    if (p == r->end || *p == '}' || *p == ']')
+        return LK_JSON_END;
+    switch (*p) {
+    case '{':
+        return LK_JSON_OBJECT;
+    case '[':
+        return LK_JSON_ARRAY;
+    case '"':
+        return LK_JSON_STRING;
+    case 't':
+    case 'f':
+        return LK_JSON_BOOL;
+    case 'n':
+        return LK_JSON_NULL;
+    default:
+        break;
+    }
+    if (*p == '-' || is_digit(*p))
+        return LK_JSON_NUMBER;
+    fail(r, LK_ERR_MALFORMED);
+    return LK_JSON_END;
+}
+
+/* Write what a checked string stands for over its text, never faster than reading it. */
+static struct lk_span
+unescape(uint8_t *text, const uint8_t *end)
+{
+    struct walk w = {text, end, LK_OK};
+    uint8_t out[4];
+    size_t len = 0, step;
+
+    while ((step = string_step(&w, out)) > 0) {
+        memcpy(text + len, out, step);
+        len += step;
+    }
+    return lk_span_of(text, len);
+}
+
+struct lk_span
+lk_json_string(struct lk_json *r)
+{
+    struct walk w = value_begin(r);
+    uint8_t *text;
+
+    if (w.err == LK_OK)
+        string_walk(&w);
+    text = r->pos + (space_end(r->pos, r->end) - r->pos);
+    if (!value_end(r, &w))
+        return (struct lk_span){NULL, 0};
+    return unescape(text + 1, w.p);
+}
+
+/* A number's text, checked. */
+static struct lk_span
+number_read(struct lk_json *r)
+{
+    struct walk w = value_begin(r);
+    const uint8_t *start = w.p;
+
+    if (w.err == LK_OK && *w.p != '-' && !is_digit(*w.p))
+        walk_fail(&w, LK_ERR_TYPE);
+    if (w.err == LK_OK)
+        number_walk(&w);
+    if (!value_end(r, &w))
+        return (struct lk_span){NULL, 0};
+    return lk_span_of(start, (size_t)(w.p - start));
+}
+
+int64_t
+lk_json_int(struct lk_json *r)
+{
+    struct lk_span text = number_read(r);
+    bool negative = text.len > 0 && text.ptr[0] == '-';
+    int64_t value = 0;
+
+    for (size_t i = negative ? 1 : 0; i < text.len; i++) {
+        if (!is_digit(text.ptr[i])) {
+            fail(r, LK_ERR_RANGE);
+            return 0;
+        }
+        value = value * 10 + (text.ptr[i] - '0');
+        if (value > INT_MAX_EXACT) {
+            fail(r, LK_ERR_RANGE);
+            return 0;
+        }
+    }
+    return negative ? -value : value;
+}
+
+/* The exponent of a checked number, cut off where no number within 2^53 needs it. */
+static int32_t
+number_exponent(struct lk_span text)
+{
+    int32_t value = 0;
+    size_t i = 0;
+    bool negative = false;
+
+    while (i < text.len && (text.ptr[i] | 0x20) != 'e')
+        i++;
+    for (i++; i < text.len; i++) {
+        if (text.ptr[i] == '-')
+            negative = true;
+        else if (is_digit(text.ptr[i]) && value < 100000)
+            value = value * 10 + (text.ptr[i] - '0');
+    }
+    return negative ? -value : value;
+}
+
+int64_t
+lk_json_numeric_date(struct lk_json *r)
+{
+    struct lk_span text = number_read(r);
+    int32_t shift = number_exponent(text);
+    bool negative = text.len > 0 && text.ptr[0] == '-';
+    bool in_fraction = false, is_zero = true;
+    int64_t value = 0;
+    size_t i;
+
+    /* shift counts the whole digits still due: those before the point, and the exponent. */
+    for (i = 0; i < text.len && text.ptr[i] != '.' && (text.ptr[i] | 0x20) != 'e'; i++)
+        if (is_digit(text.ptr[i]))
+            shift++;
+    for (i = 0; i < text.len && (text.ptr[i] | 0x20) != 'e'; i++) {
+        uint8_t c = text.ptr[i];
+
+        if (!is_digit(c))
+            continue;
+        is_zero = is_zero && c == '0';
+        in_fraction = in_fraction || shift <= 0;
+        if (in_fraction)
+            continue;
+        value = value * 10 + (c - '0');
+        shift--;
+        if (value > INT_MAX_EXACT)
+            break;
+    }
+    for (; shift > 0 && value > 0 && value <= INT_MAX_EXACT; shift--)
+        value *= 10;
+    if (value > INT_MAX_EXACT || (negative && !is_zero)) {
+        fail(r, LK_ERR_RANGE);
+        return 0;
+    }
+    return value;
+}
+
+/* One of two words; which is seen from its first letter. */
+static bool
+word_read(struct lk_json *r, const char *first, const char *second)
+{
+    struct walk w = value_begin(r);
+    bool is_first = w.err == LK_OK && *w.p == (uint8_t)first[0];
+
+    if (w.err == LK_OK && !is_first && *w.p != (uint8_t)second[0])
+        walk_fail(&w, LK_ERR_TYPE);
+    word_walk(&w, is_first ? first : second);
+    return value_end(r, &w) && is_first;
+}
+
+bool
+lk_json_bool(struct lk_json *r)
+{
+    return word_read(r, "true", "false");
+}
+
+void
+lk_json_null(struct lk_json *r)
+{
+    (void)word_read(r, "null", "null");
+}
+
+void
+lk_json_skip(struct lk_json *r)
+{
+    (void)lk_json_raw(r);
+}
+
+struct lk_span
+lk_json_raw(struct lk_json *r)
+{
+    struct walk w = value_begin(r);
+    const uint8_t *start = w.p;
+
+    value_walk(&w, r->depth);
+    if (w.err == LK_OK)
+        walk_fail(&w, objects_check(start, w.p, r->depth));
+    if (!value_end(r, &w))
+        return (struct lk_span){NULL, 0};
+    return lk_span_of(start, (size_t)(w.p - start));
+}
+
+/* Step behind an opening bracket. */
+static void
+container_enter(struct lk_json *r, uint8_t bracket)
+{
+    struct walk w = value_begin(r);
+
+    if (w.err == LK_OK && *w.p != bracket)
+        walk_fail(&w, LK_ERR_TYPE);
+    if (r->depth >= LK_DEPTH_MAX)
+        walk_fail(&w, LK_ERR_DEPTH);
+    if (w.err == LK_OK && bracket == '{')
+        walk_fail(&w, object_check(w.p, w.end, r->depth + 1u));
+    if (w.err == LK_OK)
+        w.p++;
+    if (!value_end(r, &w))
+        return;
+    r->in_object[r->depth] = bracket == '{';
+    r->first[r->depth] = true;
+    r->depth++;
+}
+
+/* Step behind a closing bracket. */
+static void
+container_leave(struct lk_json *r, uint8_t bracket)
+{
+    struct walk w = value_begin(r);
+
+    if (w.err == LK_OK && *w.p != bracket)
+        walk_fail(&w, LK_ERR_MALFORMED);
+    if (w.err == LK_OK)
+        w.p++;
+    if (value_end(r, &w))
+        r->depth--;
+}
+
+/* Is there one more in the container of this kind? Steps over the comma. */
+static bool
+container_next(struct lk_json *r, bool in_object)
+{
+    struct walk w = value_begin(r);
+
+    if (w.err == LK_OK && (r->depth == 0 || r->in_object[r->depth - 1] != in_object))
+        walk_fail(&w, LK_ERR_STATE);
+    if (w.err != LK_OK) {
+        fail(r, w.err);
+        return false;
+    }
+    if (*w.p == (in_object ? '}' : ']'))
+        return false;
+    if (!r->first[r->depth - 1]) {
+        if (*w.p != ',')
+            walk_fail(&w, LK_ERR_MALFORMED);
+        w.p = space_end(w.p + 1, w.end);
+        if (walk_peek(&w) == (in_object ? '}' : ']'))
+            walk_fail(&w, LK_ERR_MALFORMED);
+    }
+    if (!value_end(r, &w))
+        return false;
+    r->first[r->depth - 1] = false;
+    return true;
+}
+
+void
+lk_json_enter_object(struct lk_json *r)
+{
+    container_enter(r, '{');
+}
+
+bool
+lk_json_next_member(struct lk_json *r, struct lk_span *name)
+{
+    struct walk w;
+
+    *name = (struct lk_span){NULL, 0};
+    if (!container_next(r, true))
+        return false;
+    *name = lk_json_string(r);
+    w = value_begin(r);
+    if (w.err == LK_OK && *w.p != ':')
+        walk_fail(&w, LK_ERR_MALFORMED);
+    if (w.err == LK_OK)
+        w.p++;
+    return value_end(r, &w);
+}
+
+void
+lk_json_leave_object(struct lk_json *r)
+{
+    struct lk_span name;
+
+    while (lk_json_next_member(r, &name))
+        lk_json_skip(r);
+    container_leave(r, '}');
+}
+
+void
+lk_json_enter_array(struct lk_json *r)
+{
+    container_enter(r, '[');
+}
+
+bool
+lk_json_next_item(struct lk_json *r)
+{
+    return container_next(r, false);
+}
+
+void
+lk_json_leave_array(struct lk_json *r)
+{
+    while (lk_json_next_item(r))
+        lk_json_skip(r);
+    container_leave(r, ']');
+}
+
+/* Part three: the writer. */
+
+static void
+put(struct lk_json_out *w, struct lk_span text)
+{
+    if (w->err != LK_OK)
+        return;
+    if (text.len > w->room.cap - w->len) {
+        w->err = LK_ERR_NO_SPACE;
+        return;
+    }
+    if (text.len > 0)
+        memcpy(w->room.ptr + w->len, text.ptr, text.len);
+    w->len += text.len;
+}
+
+/* Before a value or a name. */
+static void
+put_comma(struct lk_json_out *w)
+{
+    if (w->comma)
+        put(w, LK_SPAN(","));
+    w->comma = true;
+}
+
+static void
+put_quoted(struct lk_json_out *w, struct lk_span text)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    if (!lk_utf8_is_valid(text) && w->err == LK_OK)
+        w->err = LK_ERR_UTF8;
+    put(w, LK_SPAN("\""));
+    for (size_t i = 0; i < text.len && w->err == LK_OK; i++) {
+        uint8_t c = text.ptr[i];
+        uint8_t escape[6] = {'\\', 'u', '0', '0', (uint8_t)hex[c >> 4], (uint8_t)hex[c & 15]};
+
+        if (c == '"' || c == '\\') {
+            escape[1] = c;
+            put(w, lk_span_of(escape, 2));
+        } else if (c < 0x20) {
+            put(w, lk_span_of(escape, sizeof(escape)));
+        } else {
+            put(w, lk_span_of(&c, 1));
+        }
+    }
+    put(w, LK_SPAN("\""));
+}
+
+void
+lk_json_write_open(struct lk_json_out *w, struct lk_buf room)
+{
+    *w = (struct lk_json_out){.err = LK_OK, .room = room};
+}
+
+static void
+put_bracket(struct lk_json_out *w, const char *bracket, bool opens)
+{
+    if (opens)
+        put_comma(w);
+    put(w, lk_span_text(bracket));
+    w->comma = !opens;
+}
+
+void
+lk_json_write_object(struct lk_json_out *w)
+{
+    put_bracket(w, "{", true);
+}
+
+void
+lk_json_write_object_end(struct lk_json_out *w)
+{
+    put_bracket(w, "}", false);
+}
+
+void
+lk_json_write_array(struct lk_json_out *w)
+{
+    put_bracket(w, "[", true);
+}
+
+void
+lk_json_write_array_end(struct lk_json_out *w)
+{
+    put_bracket(w, "]", false);
+}
+
+void
+lk_json_write_name(struct lk_json_out *w, const char *name)
+{
+    put_comma(w);
+    put_quoted(w, lk_span_text(name));
+    put(w, LK_SPAN(":"));
+    w->comma = false;
+}
+
+void
+lk_json_write_string(struct lk_json_out *w, struct lk_span text)
+{
+    put_comma(w);
+    put_quoted(w, text);
+}
+
+void
+lk_json_write_base64url(struct lk_json_out *w, struct lk_span bytes)
+{
+    struct lk_span text;
+
+    put_comma(w);
+    put(w, LK_SPAN("\""));
+    if (w->err == LK_OK) {
+        struct lk_buf room = {w->room.ptr + w->len, w->room.cap - w->len};
+
+        w->err = lk_base64url_encode(bytes, room, &text);
+        w->len += text.len;
+    }
+    put(w, LK_SPAN("\""));
+}
+
+void
+lk_json_write_int(struct lk_json_out *w, int64_t value)
+{
+    uint64_t rest = value < 0 ? (uint64_t)(-(value + 1)) + 1 : (uint64_t)value;
+    uint8_t text[20];
+    size_t at = sizeof(text);
+
+    do {
+        text[--at] = (uint8_t)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        text[--at] = '-';
+    put_comma(w);
+    put(w, lk_span_of(text + at, sizeof(text) - at));
+}
+
+void
+lk_json_write_bool(struct lk_json_out *w, bool value)
+{
+    lk_json_write_raw(w, value ? LK_SPAN("true") : LK_SPAN("false"));
+}
+
+void
+lk_json_write_raw(struct lk_json_out *w, struct lk_span value)
+{
+    put_comma(w);
+    put(w, value);
+}
+
+enum lk_err
+lk_json_write_close(struct lk_json_out *w, struct lk_span *out)
+{
+    *out = (struct lk_span){NULL, 0};
+    if (w->err == LK_OK)
+        *out = lk_span_of(w->room.ptr, w->len);
+    return w->err;
+}
