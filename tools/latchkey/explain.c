@@ -1,0 +1,222 @@
+/*
+ * explain.c - latchkey explain: which rule decides, or the nearest one and why it did not match.
+ */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <latchkey/grant.h>
+#include <latchkey/host/clock.h>
+#include <latchkey/token.h>
+
+struct wish {
+    const char *token, *scopes, *client_id;
+    int64_t qos, size;
+    bool retain;
+};
+
+/* The scope map and its text, to show the line a rule came from. */
+struct map {
+    const char *name;
+    struct lk_span text;
+    struct lk_policy policy;
+    uint8_t room[LK_POLICY_FILE_MAX + 1];
+};
+
+static int
+map_read(const struct cli *cli, const char *path, struct map *map)
+{
+    struct lk_policy_error error = {0};
+    int code = CLI_DONE;
+
+    map->name = path != NULL ? path : "built-in map";
+    map->text = lk_span_text(lk_policy_default);
+    if (path != NULL)
+        code = input_read(cli, path, LK_BUF_OF(map->room), &map->text);
+    if (code == CLI_DONE && lk_policy_parse(map->text, &map->policy, &error) != LK_OK)
+        code = cli_usage(cli, "%s:%u:%u: expected %s", map->name, (unsigned)error.line,
+                         (unsigned)error.column, error.expected);
+    return code;
+}
+
+/* Line `number` of the map, blanks cut off at both ends. */
+static struct lk_span
+line_of(const struct map *map, uint32_t number)
+{
+    struct lk_span rest = map->text, line = {NULL, 0};
+    const uint8_t *end;
+
+    for (; number > 0 && rest.ptr != NULL; number--) {
+        end = rest.len > 0 ? memchr(rest.ptr, '\n', rest.len) : NULL;
+        line = end != NULL ? lk_span_of(rest.ptr, (size_t)(end - rest.ptr)) : rest;
+        rest =
+            end != NULL ? lk_span_of(end + 1, rest.len - line.len - 1) : (struct lk_span){NULL, 0};
+    }
+    while (line.len > 0 && (line.ptr[0] == ' ' || line.ptr[0] == '\t'))
+        line = lk_span_of(line.ptr + 1, line.len - 1);
+    while (line.len > 0 && line.ptr[line.len - 1] <= ' ')
+        line.len--;
+    return line;
+}
+
+static json_t *
+span_json(struct lk_span text)
+{
+    return json_stringn(text.len > 0 ? (const char *)text.ptr : "", text.len);
+}
+
+static void
+print_json(const struct map *map, const struct lk_explanation *e, const char *action,
+           const char *topic)
+{
+    const struct lk_rule *rule = &map->policy.rules[e->rule];
+    json_t *answer =
+        json_pack("{s:b, s:s}", "allowed", e->verdict.access == LK_ACCESS_ALLOW, "action", action);
+
+    (void)json_object_set_new(answer, "topic", json_string(topic)); /* left out if not UTF-8 */
+    (void)json_object_set_new(answer, "reason", json_string(lk_reason_text(e->reason)));
+    if (e->has_rule) {
+        (void)json_object_set_new(answer, "file", json_string(map->name));
+        (void)json_object_set_new(answer, "line", json_integer(rule->line));
+        (void)json_object_set_new(answer, "rule", span_json(line_of(map, rule->line)));
+    }
+    if (e->detail.len > 0)
+        (void)json_object_set_new(answer, "detail", span_json(e->detail));
+    if (e->verdict.rate_max > 0)
+        (void)json_object_set_new(answer, "rate_max", json_integer(e->verdict.rate_max));
+    out_json(answer);
+    json_decref(answer);
+}
+
+static void
+print_lines(const struct map *map, const struct lk_explanation *e, const char *action,
+            const char *topic)
+{
+    const struct lk_rule *rule = &map->policy.rules[e->rule];
+    bool allowed = e->verdict.access == LK_ACCESS_ALLOW;
+    struct lk_span line;
+
+    (void)printf("%s: %s ", allowed ? "allowed" : "denied", action);
+    out_text(topic, strlen(topic));
+    (void)putchar('\n');
+    if (e->has_rule) {
+        line = line_of(map, rule->line);
+        (void)printf("  %s  %s:%u: ", allowed ? "rule   " : "nearest", map->name,
+                     (unsigned)rule->line);
+        out_text((const char *)line.ptr, line.len);
+        (void)putchar('\n');
+    }
+    (void)printf("  why      %s", lk_reason_text(e->reason));
+    if (e->detail.len > 0) {
+        (void)fputs(": ", stdout);
+        out_text((const char *)e->detail.ptr, e->detail.len);
+    }
+    (void)putchar('\n');
+    if (e->verdict.rate_max > 0)
+        (void)printf("  rate     at most %u messages a second\n", (unsigned)e->verdict.rate_max);
+}
+
+static void
+note_times(const struct lk_claims *claims)
+{
+    int64_t now_s = lk_clock_wall_s();
+
+    if (!claims->has_expires)
+        cli_note("the token has no exp; the broker refuses it altogether");
+    else if (claims->expires_s <= now_s)
+        cli_note("the token has expired; the broker refuses it altogether");
+    else if (claims->has_not_before && claims->not_before_s > now_s)
+        cli_note("the token is not valid yet; the broker refuses it until then");
+}
+
+static int
+judge(const struct cli *cli, const struct map *map, struct lk_token *token,
+      const struct lk_request *request, const struct wish *wish, const char *action)
+{
+    static uint8_t room[LK_TOKEN_SCRATCH_MAX];
+    struct lk_explanation e;
+    struct lk_identity identity;
+    struct lk_span client_id = token->claims.subject;
+    enum lk_err err;
+    char topic[LK_TOPIC_MAX + 1];
+
+    if (wish->client_id != NULL)
+        client_id = lk_span_text(wish->client_id);
+    err = lk_identity_from_claims(&map->policy, &token->claims, client_id, LK_BUF_OF(room),
+                                  &identity);
+    if (err == LK_OK)
+        err = lk_grant_explain(&map->policy, &identity, request, &e);
+    if (err != LK_OK)
+        return cli_usage(cli, "the token: %s", lk_err_text(err));
+    memcpy(topic, request->topic.ptr, request->topic.len);
+    topic[request->topic.len] = '\0';
+    if (cli->json)
+        print_json(map, &e, action, topic);
+    else
+        print_lines(map, &e, action, topic);
+    note_times(&token->claims);
+    return e.verdict.access == LK_ACCESS_ALLOW ? CLI_DONE : CLI_REFUSED;
+}
+
+static int
+request_build(const struct cli *cli, const struct texts *rest, const struct wish *wish,
+              struct lk_request *request)
+{
+    if (strcmp(rest->item[0], "publish") == 0)
+        request->action = LK_ACTION_PUBLISH;
+    else if (strcmp(rest->item[0], "subscribe") == 0)
+        request->action = LK_ACTION_SUBSCRIBE;
+    else
+        return cli_usage(cli, "expected publish or subscribe, not '%s'", rest->item[0]);
+    if (wish->token == NULL || (strcmp(wish->token, "-") != 0 && wish->token[0] != '@'))
+        return cli_usage(cli, "--token - or --token @FILE is missing");
+    if (wish->qos > 2)
+        return cli_usage(cli, "--qos: 0, 1 or 2");
+    if (wish->size > UINT32_MAX || strlen(rest->item[1]) > LK_TOPIC_MAX)
+        return cli_usage(cli, "no MQTT message is that large");
+    request->topic = lk_span_text(rest->item[1]);
+    request->qos = (uint8_t)wish->qos;
+    request->retain = wish->retain;
+    request->size = (uint32_t)wish->size;
+    return CLI_DONE;
+}
+
+int
+explain_run(struct cli *cli, int argc, char **argv)
+{
+    static struct map map;
+    static uint8_t room[INPUT_MAX], scratch[LK_TOKEN_SCRATCH_MAX];
+    struct wish wish = {0};
+    const struct opt options[] = {{"token", OPT_TEXT, &wish.token},
+                                  {"scopes", OPT_TEXT, &wish.scopes},
+                                  {"client-id", OPT_TEXT, &wish.client_id},
+                                  {"qos", OPT_NUMBER, &wish.qos},
+                                  {"size", OPT_NUMBER, &wish.size},
+                                  {"retain", OPT_FLAG, &wish.retain},
+                                  {NULL, OPT_FLAG, NULL}};
+    struct lk_request request = {0};
+    struct lk_token token;
+    struct lk_span in;
+    struct texts rest;
+    enum lk_err err;
+    int code;
+
+    if (!options_parse(cli, argc, argv, options, 2, 2, &rest))
+        return CLI_USAGE;
+    code = request_build(cli, &rest, &wish, &request);
+    if (code == CLI_DONE)
+        code = map_read(cli, wish.scopes, &map);
+    if (code == CLI_DONE)
+        code = input_read(cli, wish.token, LK_BUF_OF(room), &in);
+    if (code == CLI_DONE) {
+        err = lk_token_parse(input_trim(in), LK_BUF_OF(scratch), &token);
+        if (err != LK_OK)
+            code = cli_usage(cli, "not a token: %s", lk_err_text(err));
+        else
+            code = judge(cli, &map, &token, &request, &wish, rest.item[0]);
+    }
+    lk_wipe(room, sizeof(room));
+    lk_wipe(scratch, sizeof(scratch));
+    return code;
+}

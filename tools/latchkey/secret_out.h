@@ -1,0 +1,19 @@
+/*
+ * secret_out.h - the file of --secret-out. It is made before the server is asked, so that a secret
+ * that is shown only once cannot be lost to a folder that is not writable.
+ */
+#ifndef LATCHKEY_CLI_SECRET_OUT_H
+#define LATCHKEY_CLI_SECRET_OUT_H
+
+#include "cli.h"
+
+/** @param path  NULL: none is wanted, fd is -1. */
+int secret_file_make(const char *path, int *fd);
+
+/** Write the secret and a line end, and close. */
+int secret_file_fill(const char *path, int fd, const char *secret);
+
+/** The server refused: remove the empty file again. */
+void secret_file_drop(const char *path, int fd);
+
+#endif
