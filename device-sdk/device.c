@@ -845,7 +845,7 @@ lk_device_step(struct lk_device *d, uint64_t now_ms)
     enum lk_err err = LK_ERR_BUSY;
 
     if (d->state == STATE_STOPPED)
-        return (struct lk_device_want){0, 0, LK_NEVER_MS};
+        return (struct lk_device_want){0, 0, now_ms}; /* nothing to wait for any more */
     d->ask_source = true;
     do {
         if (d->ask_source)
@@ -862,7 +862,7 @@ lk_device_step(struct lk_device *d, uint64_t now_ms)
     else if (d->state == STATE_OPENING && want.link_io == 0)
         want.until_ms = pause_sooner(want.until_ms, now_ms + PAUSE_POLL_MS);
     if (d->state == STATE_STOPPED)
-        want = (struct lk_device_want){0, 0, LK_NEVER_MS};
+        want = (struct lk_device_want){0, 0, now_ms};
     return want;
 }
 

@@ -90,18 +90,19 @@ lk_http_request_write(const struct lk_http_request *q, struct lk_buf room, struc
 
 /* ---- dates ---- */
 
-static bool
-take_number(struct lk_span text, size_t at, size_t digits, int64_t *value)
+/* -1 if these are not all digits. */
+static int
+number_at(struct lk_span text, size_t at, size_t digits)
 {
+    int value = 0;
     size_t i;
 
-    *value = 0;
     for (i = at; i < at + digits; i++) {
         if (text.ptr[i] < '0' || text.ptr[i] > '9')
-            return false;
-        *value = *value * 10 + (text.ptr[i] - '0');
+            return -1;
+        value = value * 10 + (text.ptr[i] - '0');
     }
-    return true;
+    return value;
 }
 
 static int
@@ -117,13 +118,13 @@ month_of(const uint8_t *name)
     return -1;
 }
 
-/* Days since 1970-01-01 of a date in the Gregorian calendar; month 0-11, years from 1970. */
-static int64_t
-days_since_1970(int64_t year, int month, int64_t day)
+/* Days since 1970-01-01 of a date in the Gregorian calendar; month 0-11. */
+static int32_t
+days_since_1970(int year, int month, int day)
 {
-    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    int64_t full = year - 1; /* the last year that is over */
-    int64_t leaps = full / 4 - full / 100 + full / 400 - (1969 / 4 - 1969 / 100 + 1969 / 400);
+    static const uint16_t before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+    int full = year - 1; /* the last year that is over */
+    int leaps = full / 4 - full / 100 + full / 400 - (1969 / 4 - 1969 / 100 + 1969 / 400);
     bool is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
     return (year - 1970) * 365 + leaps + before[month] + (month > 1 && is_leap) + day - 1;
@@ -134,9 +135,8 @@ lk_http_date_parse(struct lk_span text, int64_t *seconds)
 {
     static const char shape[] = "???, ?? ??? ???? ??:??:?? GMT";
     static const uint8_t month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int64_t day, year, hour, minute, second;
+    int day, month, year, hour, minute, second;
     size_t i;
-    int month;
 
     *seconds = 0;
     if (text.len != sizeof(shape) - 1)
@@ -145,15 +145,19 @@ lk_http_date_parse(struct lk_span text, int64_t *seconds)
         if (shape[i] != '?' && text.ptr[i] != (uint8_t)shape[i])
             return LK_ERR_SYNTAX;
     }
+    day = number_at(text, 5, 2);
     month = month_of(text.ptr + 8);
-    if (month < 0 || !take_number(text, 5, 2, &day) || !take_number(text, 12, 4, &year) ||
-        !take_number(text, 17, 2, &hour) || !take_number(text, 20, 2, &minute) ||
-        !take_number(text, 23, 2, &second))
+    year = number_at(text, 12, 4);
+    hour = number_at(text, 17, 2);
+    minute = number_at(text, 20, 2);
+    second = number_at(text, 23, 2);
+    if (day < 0 || month < 0 || year < 0 || hour < 0 || minute < 0 || second < 0)
         return LK_ERR_SYNTAX;
     if (year < 1970 || day < 1 || day > month_days[month] || hour > 23 || minute > 59 ||
         second > 60)
         return LK_ERR_RANGE;
-    *seconds = days_since_1970(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    *seconds = (int64_t)days_since_1970(year, month, day) * 86400 +
+               (hour * 3600 + minute * 60 + second);
     return LK_OK;
 }
 
@@ -182,7 +186,7 @@ static bool
 is_token_char(uint8_t c)
 {
     return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+           memchr("!#$%&'*+-.^_`|~", c, 15) != NULL;
 }
 
 static struct lk_span

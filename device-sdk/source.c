@@ -68,18 +68,19 @@ static void
 fail(struct lk_source *s, enum lk_err err, uint64_t now_ms)
 {
     s->next_ms = now_ms + pause_after_failure(s);
-    s->report.err = err;
-    s->report.next_ms = s->next_ms;
+    s->report = (struct lk_source_report){
+        .err = err, .status = s->answer.status, .next_ms = s->next_ms};
     end_attempt(s);
 }
 
+/* A percent of a second is 10 ms: so no division, which a small core does in software. */
 static uint64_t
 renewal_ms(const struct lk_source *s, uint32_t expires_in_s)
 {
-    uint64_t life_ms = (uint64_t)expires_in_s * 1000;
-    uint64_t least_ms = life_ms * (LK_SOURCE_RENEW_PERCENT - LK_SOURCE_JITTER_PERCENT) / 100;
+    const uint64_t percent_ms = (uint64_t)expires_in_s * 10;
 
-    return least_ms + pause_pick(&s->config.random, life_ms * 2 * LK_SOURCE_JITTER_PERCENT / 100);
+    return percent_ms * (LK_SOURCE_RENEW_PERCENT - LK_SOURCE_JITTER_PERCENT) +
+           pause_pick(&s->config.random, percent_ms * 2 * LK_SOURCE_JITTER_PERCENT);
 }
 
 /* ---- the request ---- */
@@ -134,7 +135,6 @@ static void
 begin(struct lk_source *s, uint64_t now_ms)
 {
     s->started_ms = now_ms;
-    s->report = (struct lk_source_report){.err = LK_ERR_BUSY};
     lk_http_answer_open(&s->answer, s->config.work_room);
     s->state = STATE_OPENING;
 }
@@ -221,8 +221,6 @@ refused(struct lk_source *s, uint64_t now_ms)
         err = lk_token_answer_parse(s->answer.body, &token);
     if (err != LK_OK)
         token = (struct lk_token_answer){0}; /* the status says enough */
-    s->report.oauth_error = token.error;
-    err = refusal(s, &token);
     if (s->sent_refresh && refuses_the_grant(token.error)) {
         /* Not a failure yet: the long-term secret has not been tried. */
         forget_refresh(s);
@@ -230,7 +228,8 @@ refused(struct lk_source *s, uint64_t now_ms)
         s->next_ms = now_ms;
         return;
     }
-    fail(s, err, now_ms);
+    fail(s, refusal(s, &token), now_ms);
+    s->report.oauth_error = token.error;
 }
 
 static void
@@ -239,7 +238,6 @@ answered(struct lk_source *s, uint64_t now_ms)
     struct lk_token_answer token;
     enum lk_err err;
 
-    s->report.status = s->answer.status;
     if (s->answer.date_s > 0) {
         s->date_s = s->answer.date_s;
         s->date_ms = now_ms;
@@ -259,8 +257,8 @@ answered(struct lk_source *s, uint64_t now_ms)
     }
     s->failures = 0;
     s->breaker_open = false;
-    s->report.err = LK_OK;
-    s->report.next_ms = s->next_ms;
+    s->report = (struct lk_source_report){
+        .err = LK_OK, .status = s->answer.status, .next_ms = s->next_ms};
     end_attempt(s);
 }
 
@@ -337,6 +335,7 @@ struct lk_want
 lk_source_step(struct lk_source *s, uint64_t now_ms)
 {
     struct lk_want want = {0, s->next_ms};
+    const uint8_t failures = s->failures;
     enum lk_err err;
 
     if (has_token(s) && now_ms >= s->expires_ms)
@@ -348,7 +347,7 @@ lk_source_step(struct lk_source *s, uint64_t now_ms)
         err = advance(s, now_ms, &want.io);
         if (err != LK_OK && err != LK_ERR_BUSY)
             fail(s, err, now_ms);
-    } while (err == LK_OK);
+    } while (err == LK_OK && s->failures == failures); /* one failure a step, so each is seen */
 
     if (s->state == STATE_WAITING) {
         want = (struct lk_want){0, s->next_ms};

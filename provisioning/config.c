@@ -98,11 +98,10 @@ config_defaults(struct config *c)
     text_copy(c->desk.mqtt_host, sizeof(c->desk.mqtt_host), "127.0.0.1");
     c->desk.mqtt_port = 1883;
     text_copy(c->desk.client_id, sizeof(c->desk.client_id), "latchkey-desk");
-    c->limits =
-        (struct config_limits){.connections = 4096,
-                               .guesses = GUESS_FREE,
-                               .pending = COMMANDS_PENDING_MAX,
-                               .command_expiry_s = DAY};
+    c->limits = (struct config_limits){.connections = 4096,
+                                       .guesses = GUESS_FREE,
+                                       .pending = COMMANDS_PENDING_MAX,
+                                       .command_expiry_s = 300};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         struct config_kind *kind = &c->types[c->type_count++];
 
@@ -121,7 +120,8 @@ config_defaults(struct config *c)
     }
 }
 
-/* --- Reading values ----------------------------------------------------------------------------- */
+/* --- Reading values -----------------------------------------------------------------------------
+ */
 
 enum form {
     FORM_TEXT,
@@ -169,7 +169,7 @@ static const struct key keys[] = {
     {"limits", "connections", FORM_NUMBER, AT(limits.connections), 1, 1000000},
     {"limits", "guesses", FORM_NUMBER, AT(limits.guesses), 1, 1000},
     {"limits", "pending", FORM_NUMBER, AT(limits.pending), 1, 10000},
-    {"limits", "command_expiry", FORM_DURATION, AT(limits.command_expiry_s), 1, 366 * DAY},
+    {"limits", "command_expiry", FORM_DURATION, AT(limits.command_expiry_s), 1, DAY},
 };
 
 static const struct key kind_keys[] = {
@@ -332,8 +332,9 @@ value_scopes(struct reading *r, const char *value, char *out, size_t size)
     int more = snprintf(out + len, size - len, "%s%s", len > 0 ? " " : "", value);
 
     if (more < 0 || (size_t)more >= size - len || lk_scope_check(lk_span_text(out)) != LK_OK)
-        return reading_fail(r, "scopes separated by spaces were expected, such as"
-                               " telemetry:send config:read, at most %d bytes",
+        return reading_fail(r,
+                            "scopes separated by spaces were expected, such as"
+                            " telemetry:send config:read, at most %d bytes",
                             LK_SCOPE_MAX);
     return true;
 }
@@ -387,8 +388,9 @@ value_read(struct reading *r, const struct key *key, void *base, const char *val
         return true;
     case FORM_DURATION:
         if (!duration_read(value, &number) || number < key->least || number > key->most)
-            return reading_fail(r, "a duration such as 60s, 15m, 1h or 30d was expected, from %llds"
-                                   " to %lldd",
+            return reading_fail(r,
+                                "a duration such as 60s, 15m, 1h or 30d was expected, from %llds"
+                                " to %lldd",
                                 (long long)key->least, (long long)(key->most / DAY));
         *(int64_t *)out = number;
         return true;
@@ -411,7 +413,8 @@ value_read(struct reading *r, const struct key *key, void *base, const char *val
     return false;
 }
 
-/* --- Sections -------------------------------------------------------------------------------------- */
+/* --- Sections
+ * -------------------------------------------------------------------------------------- */
 
 static struct config_kind *
 kind_find(struct config_kind *kinds, size_t count, struct lk_span name)
@@ -470,12 +473,14 @@ section_open(struct reading *r, const char *name)
     for (size_t i = 0; i < KEY_COUNT; i++)
         if (strcmp(keys[i].section, name) == 0)
             return true;
-    return reading_fail(r, "unknown section [%s]: server, store, keys, tokens, type NAME, role"
-                           " NAME, desk or limits was expected",
+    return reading_fail(r,
+                        "unknown section [%s]: server, store, keys, tokens, type NAME, role"
+                        " NAME, desk or limits was expected",
                         name);
 }
 
-/* --- inih ---------------------------------------------------------------------------------------------- */
+/* --- inih
+ * ---------------------------------------------------------------------------------------------- */
 
 static int
 on_kind_value(struct reading *r, const char *name, const char *value)
@@ -483,14 +488,14 @@ on_kind_value(struct reading *r, const char *name, const char *value)
     for (size_t i = 0; i < KIND_KEY_COUNT; i++) {
         if (strcmp(kind_keys[i].name, name) != 0)
             continue;
-        if ((r->kind_seen & (1U << i)) != 0 &&
-            !(r->continued && kind_keys[i].form == FORM_SCOPES))
+        if ((r->kind_seen & (1U << i)) != 0 && !(r->continued && kind_keys[i].form == FORM_SCOPES))
             return reading_fail(r, "%s is there already in [%s]", name, r->section);
         r->kind_seen |= 1U << i;
         return value_read(r, &kind_keys[i], r->kind, value);
     }
-    return reading_fail(r, "unknown key %s in [%s]: scopes, audience, audiences, access_lifetime or"
-                           " access_lifetime_max was expected",
+    return reading_fail(r,
+                        "unknown key %s in [%s]: scopes, audience, audiences, access_lifetime or"
+                        " access_lifetime_max was expected",
                         name, r->section);
 }
 
@@ -529,8 +534,9 @@ on_read(char *room, int size, void *arg)
     r->line++;
     len = strlen(line);
     if (len + 1 == (size_t)size && line[len - 1] != '\n') {
-        reading_fail(r, "a line of at most %d characters was expected; a long list goes on in the"
-                        " next line, indented",
+        reading_fail(r,
+                     "a line of at most %d characters was expected; a long list goes on in the"
+                     " next line, indented",
                      CONFIG_LINE_MAX - 3);
         return NULL;
     }
@@ -550,7 +556,8 @@ on_read(char *room, int size, void *arg)
     return line;
 }
 
-/* --- The whole file --------------------------------------------------------------------------------------- */
+/* --- The whole file
+ * --------------------------------------------------------------------------------------- */
 
 static bool
 kind_check(struct reading *r, struct config_kind *kind)

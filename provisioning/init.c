@@ -19,9 +19,9 @@
 
 /* What is made, in the folder. The configuration comes last: without it nothing runs, so an init
  * that was interrupted is seen to be incomplete. */
-static const char *const files[] = {"master.key",  "latchkey.db", "ca.crt",       "ca.key",
-                                    "server.crt",  "server.key",  "broker.crt",   "broker.key",
-                                    "admin.secret", "broker.secret", "scopes.acl", "latchkeyd.conf"};
+static const char *const files[] = {
+    "master.key", "latchkey.db", "ca.crt",       "ca.key",        "server.crt", "server.key",
+    "broker.crt", "broker.key",  "admin.secret", "broker.secret", "scopes.acl", "latchkeyd.conf"};
 
 struct path {
     char text[CONFIG_PATH_MAX];
@@ -61,7 +61,8 @@ folder_open(const char *dir)
     return LK_OK;
 }
 
-/* --- Configuration ---------------------------------------------------------------------------------- */
+/* --- Configuration
+ * ---------------------------------------------------------------------------------- */
 
 /** The value of a key in the first lines of the template that have it is replaced. */
 static bool
@@ -84,8 +85,7 @@ conf_write(FILE *out, const char *template, const struct setting *settings, size
         size_t len = strcspn(template, "\n");
         size_t i = 0;
 
-        while (i < count &&
-               (settings[i].value[0] == '\0' || !line_is(template, settings[i].key)))
+        while (i < count && (settings[i].value[0] == '\0' || !line_is(template, settings[i].key)))
             i++;
         if (i < count)
             fprintf(out, "%s = %s\n", settings[i].key, settings[i].value);
@@ -168,7 +168,8 @@ conf_draft(const struct init_options *o, const char *path, struct config **confi
     return err;
 }
 
-/* --- Certificates ------------------------------------------------------------------------------------ */
+/* --- Certificates
+ * ------------------------------------------------------------------------------------ */
 
 static void
 issuer_host(const char *issuer, char *host, size_t size)
@@ -202,7 +203,8 @@ certificates_make(const char *dir, const char *issuer)
     return err == LK_OK ? LK_OK : fail("certificates", err);
 }
 
-/* --- First clients -------------------------------------------------------------------------------------- */
+/* --- First clients
+ * -------------------------------------------------------------------------------------- */
 
 static enum lk_err
 client_put(struct store_db *db, void *arg)
@@ -266,7 +268,8 @@ out:
     return err;
 }
 
-/* --- All of it -------------------------------------------------------------------------------------------- */
+/* --- All of it
+ * -------------------------------------------------------------------------------------------- */
 
 static void
 say(const char *dir, const struct config *config)

@@ -49,28 +49,31 @@
 #define TELEMETRY_MAX        65536 /* bytes of one telemetry payload */
 
 /* Desk: the broker's side */
-#define DESK_PACKET_MAX       139264  /* bytes of an MQTT packet: payload, longest topic, the rest */
-#define DESK_EXPIRES_IN_MAX   86400   /* seconds a command may wait; after a day one sends a new one */
-#define DESK_WAIT_MAX_S       30      /* seconds of ?wait=: below the usual 60 s of proxies */
-#define DESK_WAITERS_MAX      1024    /* requests held by ?wait=; each is an open connection */
-#define DESK_BATCH_MAX        256     /* messages in one commit */
-#define DESK_BATCH_BYTES_MAX  4194304 /* bytes of JSON in one batch: the most the desk ever holds */
-#define DESK_BATCH_AGE_MS     20      /* how long a message waits for company before the commit */
-#define DESK_FLUSH_RETRY_MS   1000    /* between two tries of a batch the store refuses */
-#define DESK_FLUSH_TRIES_MAX  60      /* then the batch is given up, and counted */
-#define DESK_INFLIGHT_MAX     64      /* commands sent that the broker has not acknowledged yet */
-#define DESK_RETRY_MIN_S      5       /* a command nobody was subscribed for goes again after this */
-#define DESK_RETRY_MAX_S      60      /* and, as it grows older, no later than after this */
-#define DESK_SWEEP_MS         1000    /* between two looks for commands that are due or expired */
-#define DESK_EXPIRE_MAX       500     /* commands expired in one commit */
-#define DESK_KEEPALIVE_S      30      /* a silent broker is noticed within twice this */
-#define DESK_MISC_INTERVAL_MS 1000    /* between keep-alive turns: libmosquitto's advice */
-#define DESK_READY_TIMEOUT_MS 10000   /* from TCP to SUBACK */
-#define DESK_SESSION_EXPIRY_S 86400   /* the broker keeps our session: as long as a command may wait */
-#define DESK_BACKOFF_BASE_MS  250     /* first back-off, doubled each time, with full jitter */
-#define DESK_BACKOFF_MAX_MS   30000   /* longest back-off */
-#define DESK_STABLE_MS        10000   /* connected this long, the back-off starts anew */
-#define DESK_LOG_INTERVAL_MS  10000   /* between two lines about bad messages of one kind */
+#define DESK_PACKET_MAX     139264 /* bytes of an MQTT packet: payload, longest topic, the rest */
+#define DESK_EXPIRES_IN_MAX 86400  /* seconds a command may wait; after a day one sends a new one  \
+                                    */
+#define DESK_WAIT_MAX_S      30    /* seconds of ?wait=: below the usual 60 s of proxies */
+#define DESK_WAITERS_MAX     1024  /* requests held by ?wait=; each is an open connection */
+#define DESK_BATCH_MAX       256   /* messages in one commit */
+#define DESK_BATCH_BYTES_MAX 4194304 /* bytes of JSON in one batch: the most the desk ever holds   \
+                                      */
+#define DESK_BATCH_AGE_MS     20     /* how long a message waits for company before the commit */
+#define DESK_FLUSH_RETRY_MS   1000   /* between two tries of a batch the store refuses */
+#define DESK_FLUSH_TRIES_MAX  60     /* then the batch is given up, and counted */
+#define DESK_INFLIGHT_MAX     64     /* commands sent that the broker has not acknowledged yet */
+#define DESK_RETRY_MIN_S      5      /* a command nobody was subscribed for goes again after this */
+#define DESK_RETRY_MAX_S      60     /* and, as it grows older, no later than after this */
+#define DESK_SWEEP_MS         1000   /* between two looks for commands that are due or expired */
+#define DESK_EXPIRE_MAX       500    /* commands expired in one commit */
+#define DESK_KEEPALIVE_S      30     /* a silent broker is noticed within twice this */
+#define DESK_MISC_INTERVAL_MS 1000   /* between keep-alive turns: libmosquitto's advice */
+#define DESK_READY_TIMEOUT_MS 10000  /* from TCP to SUBACK */
+#define DESK_SESSION_EXPIRY_S                                                                      \
+    86400                          /* the broker keeps our session: as long as a command may wait */
+#define DESK_BACKOFF_BASE_MS 250   /* first back-off, doubled each time, with full jitter */
+#define DESK_BACKOFF_MAX_MS  30000 /* longest back-off */
+#define DESK_STABLE_MS       10000 /* connected this long, the back-off starts anew */
+#define DESK_LOG_INTERVAL_MS 10000 /* between two lines about bad messages of one kind */
 
 /* OAuth */
 #define REFRESH_FAMILIES_MAX 4  /* per device; the oldest is dropped */
@@ -92,12 +95,13 @@
 #define AUDIT_TEXT_MAX       256    /* bytes of one audit field */
 
 /* Configuration */
-#define CONFIG_LINE_MAX   200 /* characters of one line; longer lists continue on the next, indented */
-#define CONFIG_TYPES_MAX  64
-#define CONFIG_ROLES_MAX  64
-#define CONFIG_PATH_MAX   1024
-#define CONFIG_URL_MAX    256
-#define CONFIG_HOST_MAX   256
+#define CONFIG_LINE_MAX                                                                            \
+    200 /* characters of one line; longer lists continue on the next, indented */
+#define CONFIG_TYPES_MAX   64
+#define CONFIG_ROLES_MAX   64
+#define CONFIG_PATH_MAX    1024
+#define CONFIG_URL_MAX     256
+#define CONFIG_HOST_MAX    256
 #define CONFIG_WORKERS_MAX 64
 
 #endif

@@ -85,9 +85,8 @@ argument_take(int key, char *value, struct argp_state *state)
             argp_error(state, "init needs --dir DIR and takes no --config");
         if (a->mode != MODE_INIT && a->config == NULL)
             argp_error(state, "--config FILE is needed");
-        if (a->mode != MODE_INIT &&
-            (a->init.dir != NULL || a->init.issuer != NULL || a->init.listen != NULL ||
-             a->init.mqtt != NULL))
+        if (a->mode != MODE_INIT && (a->init.dir != NULL || a->init.issuer != NULL ||
+                                     a->init.listen != NULL || a->init.mqtt != NULL))
             argp_error(state, "--dir, --issuer, --listen and --mqtt are for init");
         return 0;
     default:
@@ -104,7 +103,8 @@ static const struct argp parser = {
            "\vSIGHUP re-reads types, roles, lifetimes, limits and the TLS files. SIGTERM finishes"
            " what was accepted and ends."};
 
-/* --- check-config ------------------------------------------------------------------------------ */
+/* --- check-config ------------------------------------------------------------------------------
+ */
 
 static void
 note_missing(const char *path)
@@ -133,7 +133,8 @@ check_run(const char *path)
     return EXIT_SUCCESS;
 }
 
-/* --- Opening and closing ------------------------------------------------------------------------- */
+/* --- Opening and closing -------------------------------------------------------------------------
+ */
 
 static enum lk_err
 say(const char *what, enum lk_err err)
@@ -147,9 +148,9 @@ say(const char *what, enum lk_err err)
 static enum lk_err
 routes_fill(struct router *router)
 {
-    static enum lk_err (*const add[])(struct router *) = {
-        oauth_add_routes, devices_add_routes, clients_add_routes, desk_add_routes,
-        health_add_routes};
+    static enum lk_err (*const add[])(struct router *) = {oauth_add_routes, devices_add_routes,
+                                                          clients_add_routes, desk_add_routes,
+                                                          health_add_routes};
     enum lk_err err = LK_OK;
 
     for (size_t i = 0; i < sizeof(add) / sizeof(add[0]) && err == LK_OK; i++)
@@ -194,8 +195,7 @@ service_open(struct service *service, struct router *router)
     if (err == LK_OK)
         err = say(config->store_path, store_open(config->store_path, false, &service->store));
     if (err == LK_OK)
-        err = say("[desk] client_id",
-                  store_write_wait(service->store, desk_id_reserve, config));
+        err = say("[desk] client_id", store_write_wait(service->store, desk_id_reserve, config));
     if (err == LK_OK)
         err = say("signing keys", keys_load(service));
     if (err == LK_OK)
@@ -226,7 +226,8 @@ service_close(struct service *service)
     config_drop(service->config);
 }
 
-/* --- Running --------------------------------------------------------------------------------------- */
+/* --- Running
+ * --------------------------------------------------------------------------------------- */
 
 static enum lk_err
 clean_run(struct store_db *db, void *arg)
@@ -291,7 +292,7 @@ reload(struct service *service)
                             " connections wait for a restart");
         config_keep(old, new);
     }
-    lk_log_init("latchkeyd", (enum lk_log_level)new->log_level, NULL);
+    lk_log_init("latchkeyd", (enum lk_log_level) new->log_level, NULL);
     service_config_put(service, new);
     lk_log(LK_LOG_INFO, "reload file=%s", lk_log_text(new->file));
 }

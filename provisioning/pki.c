@@ -16,7 +16,7 @@
 #include <latchkey/host/file.h>
 
 #define CA_DAYS     3650
-#define SERVER_DAYS 730 /* clients that limit a leaf's life accept up to 825 days */
+#define SERVER_DAYS 730  /* clients that limit a leaf's life accept up to 825 days */
 #define EARLIER_S   3600 /* a client whose clock is a little behind must not refuse it */
 #define DAY_S       86400L
 
@@ -62,7 +62,8 @@ key_save(EVP_PKEY *key, const char *path)
     return err;
 }
 
-/* --- Certificates ------------------------------------------------------------------------------- */
+/* --- Certificates -------------------------------------------------------------------------------
+ */
 
 static bool
 serial_put(X509 *cert)

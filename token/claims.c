@@ -94,6 +94,19 @@ cwt_key(struct lk_cbor *r)
     return claim_by_number(lk_cbor_int(r));
 }
 
+/* A text without NUL, as in JSON: what ends up as a C string must not be cut short. */
+static struct lk_span
+cwt_text(struct lk_cbor *r)
+{
+    struct lk_span text = lk_cbor_text(r);
+
+    if (text.len > 0 && memchr(text.ptr, 0, text.len) != NULL) {
+        r->err = LK_ERR_MALFORMED;
+        return (struct lk_span){NULL, 0};
+    }
+    return text;
+}
+
 static size_t
 cwt_texts(struct lk_cbor *r, struct lk_span *out, size_t max)
 {
@@ -102,7 +115,7 @@ cwt_texts(struct lk_cbor *r, struct lk_span *out, size_t max)
     if (r->err == LK_OK && count > max)
         r->err = LK_ERR_LIMIT;
     for (size_t i = 0; i < count && r->err == LK_OK; i++)
-        out[i] = lk_cbor_text(r);
+        out[i] = cwt_text(r);
     lk_cbor_leave_array(r);
     return r->err == LK_OK ? count : 0;
 }
@@ -114,7 +127,7 @@ cwt_audience(struct lk_cbor *r, struct lk_claims *c)
         c->audience_count = cwt_texts(r, c->audience, LK_AUDIENCE_MAX);
         return;
     }
-    c->audience[0] = lk_cbor_text(r);
+    c->audience[0] = cwt_text(r);
     c->audience_count = 1;
 }
 
@@ -160,10 +173,10 @@ cwt_claim(struct lk_cbor *r, enum claim claim, struct lk_claims *c)
 {
     switch (claim) {
     case C_ISS:
-        c->issuer = lk_cbor_text(r);
+        c->issuer = cwt_text(r);
         break;
     case C_SUB:
-        c->subject = lk_cbor_text(r);
+        c->subject = cwt_text(r);
         break;
     case C_AUD:
         cwt_audience(r, c);
@@ -189,15 +202,15 @@ cwt_claim(struct lk_cbor *r, enum claim claim, struct lk_claims *c)
     case C_SCOPE:
         /* RFC 9200 section 5.8.1 lets it be bytes, as an AIF structure is: not a scope text. */
         if (lk_cbor_peek(r) == LK_CBOR_TEXT)
-            c->scope = lk_cbor_text(r);
+            c->scope = cwt_text(r);
         else
             lk_cbor_skip(r);
         break;
     case C_TENANT:
-        c->tenant = lk_cbor_text(r);
+        c->tenant = cwt_text(r);
         break;
     case C_TYPE:
-        c->type = lk_cbor_text(r);
+        c->type = cwt_text(r);
         break;
     case C_CHILDREN:
         c->children_count = cwt_texts(r, c->children, LK_CHILDREN_MAX);
@@ -678,6 +691,6 @@ lk_claims_get_text(const struct lk_claims *claims, struct lk_span name, struct l
     (void)lk_cbor_enter_map(&r);
     if (!lk_cbor_map_find_text(&r, name))
         return false;
-    *value = lk_cbor_text(&r);
+    *value = cwt_text(&r);
     return r.err == LK_OK;
 }

@@ -461,24 +461,28 @@ member_find(struct walk *w, struct lk_span name)
 bool
 lk_json_has_member(struct lk_span object, struct lk_span name)
 {
-    struct walk w = {object.ptr, object.ptr, LK_OK};
+    struct walk w;
 
-    w.end += object.len;
-    return object.len > 0 && member_find(&w, name);
+    if (object.len == 0)
+        return false;
+    w = (struct walk){object.ptr, object.ptr + object.len, LK_OK};
+    return member_find(&w, name);
 }
 
 bool
 lk_json_find_text(struct lk_span object, struct lk_span name, struct lk_buf room,
                   struct lk_span *value)
 {
-    struct walk w = {object.ptr, object.ptr, LK_OK};
+    struct walk w;
     struct bytes b;
     uint8_t byte;
     size_t len = 0;
 
     *value = (struct lk_span){NULL, 0};
-    w.end += object.len;
-    if (object.len == 0 || !member_find(&w, name) || walk_peek(&w) != '"')
+    if (object.len == 0)
+        return false;
+    w = (struct walk){object.ptr, object.ptr + object.len, LK_OK};
+    if (!member_find(&w, name) || walk_peek(&w) != '"')
         return false;
     b = (struct bytes){.w = {w.p + 1, w.end, LK_OK}};
     while (bytes_next(&b, &byte)) {
@@ -886,12 +890,19 @@ put_comma(struct lk_json_out *w)
     w->comma = true;
 }
 
+static bool
+has_nul(struct lk_span text)
+{
+    return text.len > 0 && memchr(text.ptr, 0, text.len) != NULL;
+}
+
 static void
 put_quoted(struct lk_json_out *w, struct lk_span text)
 {
     static const char hex[] = "0123456789abcdef";
 
-    if (!lk_utf8_is_valid(text) && w->err == LK_OK)
+    /* NUL is valid UTF-8, but our own reader takes it from nobody. */
+    if (w->err == LK_OK && (!lk_utf8_is_valid(text) || has_nul(text)))
         w->err = LK_ERR_UTF8;
     put(w, LK_SPAN("\""));
     for (size_t i = 0; i < text.len && w->err == LK_OK; i++) {

@@ -57,7 +57,7 @@ struct intake {
     unsigned tries;    /* commits of this batch the store refused */
     int64_t retry_at_ms;
     uint64_t stored;
-    struct intake_count malformed, unknown, lost;
+    struct intake_count malformed, unknown, late, lost;
     uint8_t room[TELEMETRY_MAX]; /* for taking payloads apart */
 };
 

@@ -9,14 +9,14 @@
 
 /* One line, then silence for a while: a device that talks nonsense must not fill the disk. */
 static void
-complain(struct intake_count *count, const char *kind, struct lk_span topic, enum lk_err err,
+complain(struct intake_count *count, const char *kind, struct lk_span about, enum lk_err err,
          int64_t monotonic_ms)
 {
     count->count++;
     if (monotonic_ms < count->quiet_until_ms)
         return;
-    lk_log(LK_LOG_WARN, "desk.message outcome=%s topic=%s err=%s since_last=%llu total=%llu", kind,
-           lk_log_span(topic), lk_err_name(err), (unsigned long long)(count->count - count->told),
+    lk_log(LK_LOG_WARN, "desk.message outcome=%s about=%s err=%s since_last=%llu total=%llu", kind,
+           lk_log_span(about), lk_err_name(err), (unsigned long long)(count->count - count->told),
            (unsigned long long)count->count);
     count->told = count->count;
     count->quiet_until_ms = monotonic_ms + DESK_LOG_INTERVAL_MS;
@@ -302,8 +302,8 @@ report_result(struct intake *intake, const struct intake_item *item, int64_t mon
         lk_log(LK_LOG_INFO, "command.result id=%s device=%s state=%s", item->command, item->device,
                command_state_name(item->state));
     else if (item->outcome == LK_ERR_STATE)
-        lk_log(LK_LOG_DEBUG, "command.result id=%s device=%s state=%s outcome=ignored",
-               item->command, item->device, command_state_name(item->state));
+        complain(&intake->late, "late_result", lk_span_text(item->command), item->outcome,
+                 monotonic_ms);
     else
         complain(&intake->unknown, "unknown_command", lk_span_text(item->command), item->outcome,
                  monotonic_ms);

@@ -28,12 +28,13 @@ refuse(struct http_call *call, unsigned status, const char *code, const char *de
     if (code == NULL)
         snprintf(challenge, sizeof(challenge), "Bearer realm=\"latchkey\"");
     else
-        snprintf(challenge, sizeof(challenge), "Bearer realm=\"latchkey\", error=\"%s\"%s%s%s", code,
-                 status == 403 ? ", scope=\"" : "", status == 403 ? call->route->scope : "",
+        snprintf(challenge, sizeof(challenge), "Bearer realm=\"latchkey\", error=\"%s\"%s%s%s",
+                 code, status == 403 ? ", scope=\"" : "", status == 403 ? call->route->scope : "",
                  status == 403 ? "\"" : "");
     http_header(call, "WWW-Authenticate", challenge);
     if (code != NULL) {
-        audit_of(call, "api.access", who, lk_span_text(call->route->path), lk_err_name(why), &audit);
+        audit_of(call, "api.access", who, lk_span_text(call->route->path), lk_err_name(why),
+                 &audit);
         audit_spare(call->service, &audit);
     }
     http_problem(call, status, code == NULL ? "unauthorized" : code, detail);
@@ -100,9 +101,8 @@ static enum lk_err
 token_check(struct http_call *call, struct lk_span text, struct lk_buf scratch,
             struct lk_token *token)
 {
-    const struct lk_issuer issuer = {.url = lk_span_text(call->config->issuer),
-                                     .own = true,
-                                     .typ = LK_SPAN("at+jwt")};
+    const struct lk_issuer issuer = {
+        .url = lk_span_text(call->config->issuer), .own = true, .typ = LK_SPAN("at+jwt")};
     const struct lk_verifier verifier = {.keys = ring_keys(call->service->ring),
                                          .issuers = &issuer,
                                          .issuer_count = 1,

@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
@@ -62,7 +63,8 @@ http_request_header(const struct http_call *call, const char *name, bool *many)
 
     if (many != NULL)
         *many = false;
-    TAILQ_FOREACH (h, headers, next) {
+    TAILQ_FOREACH(h, headers, next)
+    {
         if (evutil_ascii_strcasecmp(h->key, name) != 0)
             continue;
         if (found != NULL && many != NULL)
@@ -90,7 +92,8 @@ http_query(const struct http_call *call, const char *name)
     return form_get(&call->query, name);
 }
 
-/* --- Setting the answer ------------------------------------------------------------------------- */
+/* --- Setting the answer -------------------------------------------------------------------------
+ */
 
 static void
 answer_clear(struct http_inner *in)
@@ -250,7 +253,8 @@ http_status(const struct http_call *call)
     return call->inner->status;
 }
 
-/* --- The end of a call ---------------------------------------------------------------------------- */
+/* --- The end of a call
+ * ---------------------------------------------------------------------------- */
 
 static void
 call_end(struct http_inner *in)
@@ -311,11 +315,27 @@ headers_put(struct http_call *call)
         http_header(call, "Connection", "close");
 }
 
+/**
+ * Head and body of an answer become one piece, so one TLS record: half the system calls, and a
+ * client never sees a status without its body because the server died in between.
+ */
+static void
+answer_join(struct evhttp_connection *connection)
+{
+    struct evbuffer *out;
+
+    if (connection == NULL)
+        return;
+    out = bufferevent_get_output(evhttp_connection_get_bufferevent(connection));
+    (void)evbuffer_pullup(out, -1);
+}
+
 void
 http_send(struct http_call *call)
 {
     struct http_inner *in = call->inner;
     struct evhttp_request *request = in->request;
+    struct evhttp_connection *connection = evhttp_request_get_connection(request);
     struct evbuffer *body = evbuffer_new();
 
     refusal_audit(call);
@@ -328,14 +348,17 @@ http_send(struct http_call *call)
     if (in->status >= 500)
         lk_log(LK_LOG_WARN, "http status=%u request=%s from=%s", in->status, call->request_id,
                call->from);
-    evhttp_send_reply(request, (int)in->status, NULL, body);
+    evhttp_send_reply(request, (int)in->status, NULL,
+                      body); /* frees a request whose peer is gone */
+    answer_join(connection);
     if (body != NULL)
         evbuffer_free(body);
     answer_clear(in);
     call_end(in);
 }
 
-/* --- Writes ------------------------------------------------------------------------------------------ */
+/* --- Writes
+ * ------------------------------------------------------------------------------------------ */
 
 /** The audit line of a success; false: the call has none. */
 static bool
@@ -383,7 +406,7 @@ write_done(enum lk_err err, void *arg)
     struct store_audit audit;
 
     if (err != LK_OK && !in->refused) {
-        answer_clear(in); /* what `run` promised did not come to be */
+        answer_clear(in);     /* what `run` promised did not come to be */
         http_fail(call, err); /* held still, so this does not send yet */
     } else if (err == LK_OK && success_audit(call, &audit)) {
         audit_log(&audit);
@@ -409,7 +432,8 @@ http_write(struct http_call *call, http_write_fn run, http_done_fn done)
         write_done(err, call);
 }
 
-/* --- The beginning --------------------------------------------------------------------------------------- */
+/* --- The beginning
+ * --------------------------------------------------------------------------------------- */
 
 static struct http_inner *
 call_new(struct worker *worker)

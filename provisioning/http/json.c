@@ -9,7 +9,8 @@
 
 #include "problem.h"
 
-/* --- Memory: bodies may hold secrets, so what jansson frees is wiped ---------------------------- */
+/* --- Memory: bodies may hold secrets, so what jansson frees is wiped ----------------------------
+ */
 
 #define HEAD 16 /* keeps the alignment malloc promises */
 
@@ -45,7 +46,8 @@ json_setup(void)
     json_object_seed(0); /* once, before there are threads */
 }
 
-/* --- Reading ---------------------------------------------------------------------------------------- */
+/* --- Reading
+ * ---------------------------------------------------------------------------------------- */
 
 /** jansson recurses; look at the depth before it does. Strings are skipped, brackets counted. */
 static bool
@@ -92,7 +94,8 @@ json_body_read(struct lk_span text, const char **why)
     return body;
 }
 
-/* --- Members ------------------------------------------------------------------------------------------ */
+/* --- Members
+ * ------------------------------------------------------------------------------------------ */
 
 void
 json_take_open(struct json_take *take, struct http_call *call)
@@ -226,7 +229,8 @@ json_take_close(struct json_take *take)
     const char *name;
     char pointer[80];
 
-    json_object_foreach (take->call->body, name, value) {
+    json_object_foreach(take->call->body, name, value)
+    {
         if (is_taken(take, name))
             continue;
         pointer_write(pointer, sizeof(pointer), name);

@@ -36,7 +36,8 @@ router_add(struct router *router, const struct http_route *routes, size_t count)
     return LK_OK;
 }
 
-/* --- Matching ----------------------------------------------------------------------------------- */
+/* --- Matching -----------------------------------------------------------------------------------
+ */
 
 /** The part of a path up to the next slash; moves past it. */
 static struct lk_span
@@ -111,14 +112,15 @@ params_decode(struct http_call *call)
     for (size_t i = 0; i < HTTP_PARAMS_MAX; i++) {
         struct lk_span param = call->param[i];
 
-        if (param.ptr != NULL && form_decode((char *)(uintptr_t)param.ptr, param.len, false,
-                                             &call->param[i]) != LK_OK)
+        if (param.ptr != NULL &&
+            form_decode((char *)(uintptr_t)param.ptr, param.len, false, &call->param[i]) != LK_OK)
             return false;
     }
     return true;
 }
 
-/* --- Query --------------------------------------------------------------------------------------- */
+/* --- Query ---------------------------------------------------------------------------------------
+ */
 
 bool
 http_query_number(struct http_call *call, const char *name, unsigned if_absent, unsigned least,
@@ -161,7 +163,8 @@ http_query_only(struct http_call *call, const char *const *names)
     return true;
 }
 
-/* --- Body ------------------------------------------------------------------------------------------ */
+/* --- Body
+ * ------------------------------------------------------------------------------------------ */
 
 static bool
 json_open(struct http_call *call, bool required)
@@ -172,7 +175,8 @@ json_open(struct http_call *call, bool required)
     if (in->raw_body.len == 0 && !required)
         return true;
     if (!http_is_type(call, "application/json")) {
-        http_problem(call, 415, "unsupported_media_type", "Content-Type: application/json expected");
+        http_problem(call, 415, "unsupported_media_type",
+                     "Content-Type: application/json expected");
         return false;
     }
     call->body = json_body_read(in->raw_body, &why);
@@ -201,7 +205,8 @@ body_open(struct http_call *call)
     return false;
 }
 
-/* --- Running ------------------------------------------------------------------------------------------ */
+/* --- Running
+ * ------------------------------------------------------------------------------------------ */
 
 static bool
 query_take(struct http_call *call)

@@ -86,9 +86,9 @@ struct http_form {
 
 struct http_call {
     struct service *service;
-    struct config *config;     /* held for the call's life */
-    struct store_db *db;       /* the worker's read connection: not inside http_write's `run` */
-    struct worker *worker;     /* http_base(), http_mailbox() */
+    struct config *config; /* held for the call's life */
+    struct store_db *db;   /* the worker's read connection: not inside http_write's `run` */
+    struct worker *worker; /* http_base(), http_mailbox() */
     const struct http_route *route;
     struct lk_span param[HTTP_PARAMS_MAX]; /* {placeholders} of the path, decoded */
     struct http_form query;
@@ -119,7 +119,8 @@ void http_problem(struct http_call *call, unsigned status, const char *code, con
 enum lk_err http_problem_in(struct http_call *call, unsigned status, const char *code,
                             const char *detail);
 void http_retry_after(struct http_call *call, unsigned seconds); /* before http_problem */
-void http_header(struct http_call *call, const char *name, const char *value); /* before answering */
+void http_header(struct http_call *call, const char *name,
+                 const char *value); /* before answering */
 
 /** NOT_FOUND 404, EXISTS and STATE 409, BUSY, UNAVAILABLE, IO 503 with retry-after, others 500. */
 void http_fail(struct http_call *call, enum lk_err err);
@@ -138,7 +139,7 @@ void http_audit(struct http_call *call, const char *what, struct lk_span target)
 unsigned http_status(const struct http_call *call); /* of the answer that is set; 0: none */
 void http_send(struct http_call *call);
 
-struct event_base *http_base(struct http_call *call);  /* for timers while a call waits */
+struct event_base *http_base(struct http_call *call); /* for timers while a call waits */
 struct mailbox *http_mailbox(struct http_call *call); /* to come back to this call's thread */
 
 /** Has the peer gone? A call that waits long may ask; it still has to be ended by http_send(). */

@@ -139,7 +139,8 @@ tls_open(struct server *server)
     return ssl;
 }
 
-/* --- Connections -------------------------------------------------------------------------------- */
+/* --- Connections --------------------------------------------------------------------------------
+ */
 
 static void
 connection_on_free(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
@@ -237,7 +238,8 @@ on_accept(struct event_base *base, void *arg)
     return bev;
 }
 
-/* --- A worker ------------------------------------------------------------------------------------- */
+/* --- A worker
+ * ------------------------------------------------------------------------------------- */
 
 static void
 worker_end_if_done(struct worker *worker, int64_t now_ms)
@@ -368,6 +370,8 @@ worker_open(struct worker *worker, const struct addrinfo *address)
     evhttp_set_max_headers_size(worker->http, HTTP_HEADERS_MAX);
     evhttp_set_max_body_size(worker->http, HTTP_BODY_MAX);
     evhttp_set_timeout(worker->http, EVHTTP_TIME_S);
+    /* A body that is too long is read and thrown away, so that the client gets to see the 413. */
+    evhttp_set_flags(worker->http, EVHTTP_SERVER_LINGERING_CLOSE);
     /* All of them: a method a path does not have is answered by us, with Allow. */
     evhttp_set_allowed_methods(worker->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
                                                  EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
@@ -394,7 +398,8 @@ worker_close(struct worker *worker)
         event_base_free(worker->base);
 }
 
-/* --- The server ----------------------------------------------------------------------------------- */
+/* --- The server
+ * ----------------------------------------------------------------------------------- */
 
 static enum lk_err
 workers_open(struct server *server, const struct config *config)
@@ -417,9 +422,9 @@ workers_open(struct server *server, const struct config *config)
         err = worker_open(&server->workers[i], address);
     freeaddrinfo(address);
     if (err != LK_OK)
-        lk_log(LK_LOG_ERROR, "server listen=%s:%s err=%s %s", lk_log_text(config->listen_host), port,
-               lk_err_name(err), err == LK_ERR_EXISTS ? "another program listens there"
-                                                      : lk_err_text(err));
+        lk_log(LK_LOG_ERROR, "server listen=%s:%s err=%s %s", lk_log_text(config->listen_host),
+               port, lk_err_name(err),
+               err == LK_ERR_EXISTS ? "another program listens there" : lk_err_text(err));
     return err;
 }
 

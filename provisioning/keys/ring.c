@@ -107,7 +107,8 @@ out:
     return err;
 }
 
-/* --- Loading ----------------------------------------------------------------------------------- */
+/* --- Loading -----------------------------------------------------------------------------------
+ */
 
 struct loading {
     const struct seal *seal;
@@ -190,8 +191,8 @@ ring_open(struct store_db *db, const struct seal *seal, struct ring **out)
         err = jwks_write(ring);
     if (err != LK_OK)
         goto out;
-    ring->signer = l->signer[0] == '\0' ? NULL
-                                        : lk_keyset_get(&ring->set, 0, lk_span_text(l->signer));
+    ring->signer =
+        l->signer[0] == '\0' ? NULL : lk_keyset_get(&ring->set, 0, lk_span_text(l->signer));
     if (ring->signer == NULL) {
         err = LK_ERR_NOT_FOUND;
         goto out;

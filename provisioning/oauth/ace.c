@@ -158,8 +158,7 @@ ace_write(const struct token_request *request, const struct token_answer *answer
 }
 
 enum lk_err
-ace_write_error(enum oauth_error error, const char *detail, struct lk_buf room,
-                struct lk_span *out)
+ace_write_error(enum oauth_error error, const char *detail, struct lk_buf room, struct lk_span *out)
 {
     struct lk_cbor_out w;
 

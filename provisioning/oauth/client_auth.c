@@ -73,9 +73,9 @@ client_authenticate(struct http_call *call, const struct token_request *request,
         http_fail(call, err);
         return false;
     }
-    is_right = secret_is_right(request->secret,
-                               p->is_device ? p->device.secret_hash : p->client.secret_hash,
-                               err == LK_OK);
+    is_right =
+        secret_is_right(request->secret,
+                        p->is_device ? p->device.secret_hash : p->client.secret_hash, err == LK_OK);
     if (!is_right || (p->is_device ? p->device.state : p->client.state) != STORE_ACTIVE)
         return refuse(call, request, request->id);
     guess_passed(call->service->guess, request->id, call->from);

@@ -8,8 +8,8 @@
 
 struct principal {
     bool is_device;
-    struct store_device device; /* is_device */
-    struct store_client client; /* !is_device */
+    struct store_device device;     /* is_device */
+    struct store_client client;     /* !is_device */
     const struct config_kind *kind; /* type or role; NULL: not configured any more */
 };
 

@@ -66,8 +66,7 @@ slot_is(const struct slot *slot, const uint8_t tag[32])
 }
 
 unsigned
-guess_failed(struct guess *guess, struct lk_span id, const char *from, unsigned free,
-             int64_t now_s)
+guess_failed(struct guess *guess, struct lk_span id, const char *from, unsigned free, int64_t now_s)
 {
     uint8_t tag[32];
     struct slot *slot = slot_of(guess, id, from, tag);

@@ -48,7 +48,8 @@ oauth_issue(struct service *service, const struct issue *issue, int64_t now_s, s
 
     memset(out, 0, sizeof(*out));
     if (err == LK_OK)
-        err = lk_base64url_encode(lk_span_of(token_id, sizeof(token_id)), LK_BUF_OF(out->jti), &jti);
+        err =
+            lk_base64url_encode(lk_span_of(token_id, sizeof(token_id)), LK_BUF_OF(out->jti), &jti);
     if (err == LK_OK)
         err = claims_fill(config, issue, now_s, lk_span_of(token_id, sizeof(token_id)), &claims);
     if (err == LK_OK)
@@ -74,8 +75,8 @@ oauth_issue_desk(struct service *service, const char *subject, struct lk_buf roo
                           .tenant = LK_SPAN("*"),
                           .scopes = LK_SPAN("desk:use"),
                           .audience = CONFIG_AUD_MQTT,
-                          .lifetime_s = role == NULL ? config->access_lifetime_s
-                                                     : role->access_lifetime_s,
+                          .lifetime_s =
+                              role == NULL ? config->access_lifetime_s : role->access_lifetime_s,
                           .format = LK_FORMAT_JWT};
     enum lk_err err = oauth_issue(service, &issue, lk_clock_wall_s(), room, &issued);
 

@@ -31,8 +31,7 @@ refresh_parse(const struct seal *seal, struct lk_span token, struct refresh *out
     struct lk_span raw = token;
 
     memset(out, 0, sizeof(*out));
-    if (token.len == REFRESH_TEXT &&
-        lk_base64url_decode(token, LK_BUF_OF(bytes), &raw) != LK_OK)
+    if (token.len == REFRESH_TEXT && lk_base64url_decode(token, LK_BUF_OF(bytes), &raw) != LK_OK)
         return LK_ERR_CREDENTIAL;
     if (raw.len != REFRESH_BYTES)
         return LK_ERR_CREDENTIAL;

@@ -130,7 +130,8 @@ answer_send(struct http_call *call, const struct token_request *request,
     return err;
 }
 
-/* --- Requests: the form --------------------------------------------------------------------------- */
+/* --- Requests: the form
+ * --------------------------------------------------------------------------- */
 
 static enum oauth_error
 form_grant(const struct http_form *form, struct token_request *request, const char **why)
@@ -237,7 +238,8 @@ form_take(struct lk_span body, struct token_request *request, const char **why)
     return error == OAUTH_OK ? form_options(&form, request, why) : error;
 }
 
-/* --- Requests ------------------------------------------------------------------------------------------ */
+/* --- Requests
+ * ------------------------------------------------------------------------------------------ */
 
 static enum oauth_error
 header_take(struct http_call *call, struct token_request *request, const char **why)
@@ -258,8 +260,8 @@ header_take(struct http_call *call, struct token_request *request, const char **
         return OAUTH_INVALID_CLIENT;
     room = http_room(call, len);
     header += 6 + strspn(header + 6, " ");
-    if (room == NULL || basic_parse(header, (struct lk_buf){room, len}, &request->id,
-                                    &request->secret) != LK_OK)
+    if (room == NULL ||
+        basic_parse(header, (struct lk_buf){room, len}, &request->id, &request->secret) != LK_OK)
         return OAUTH_INVALID_CLIENT;
     return OAUTH_OK;
 }

@@ -28,14 +28,14 @@ enum oauth_grant { OAUTH_CLIENT_CREDENTIALS = 2, OAUTH_REFRESH_TOKEN = 3 };
 struct token_request {
     bool is_cbor;
     enum oauth_grant grant;
-    bool by_header;              /* credentials came in Authorization */
-    struct lk_span id, secret;   /* as text; both absent: none came */
-    struct lk_span scope;        /* absent: all one may have */
-    struct lk_span audience;     /* absent: the default */
-    struct lk_span refresh;      /* text or raw bytes */
-    enum lk_format format;       /* LK_FORMAT_NONE: the encoding's own */
-    int64_t expires_in_s;        /* 0: as long as allowed */
-    bool wants_profile;          /* ace_profile must be in the answer (RFC 9200 section 5.8.4.3) */
+    bool by_header;            /* credentials came in Authorization */
+    struct lk_span id, secret; /* as text; both absent: none came */
+    struct lk_span scope;      /* absent: all one may have */
+    struct lk_span audience;   /* absent: the default */
+    struct lk_span refresh;    /* text or raw bytes */
+    enum lk_format format;     /* LK_FORMAT_NONE: the encoding's own */
+    int64_t expires_in_s;      /* 0: as long as allowed */
+    bool wants_profile;        /* ace_profile must be in the answer (RFC 9200 section 5.8.4.3) */
     char secret_text[SECRET_TEXT_LEN + 1]; /* where a raw secret was written out */
 };
 

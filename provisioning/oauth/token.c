@@ -39,7 +39,8 @@ refuse(struct http_call *call, enum oauth_error error, const char *detail)
     return false;
 }
 
-/* --- Deciding: scope, audience, lifetime ---------------------------------------------------------- */
+/* --- Deciding: scope, audience, lifetime
+ * ---------------------------------------------------------- */
 
 static bool
 scopes_have(const char *scopes, struct lk_span scope)
@@ -177,7 +178,8 @@ family_find(struct http_call *call)
     return true;
 }
 
-/* --- Writing ------------------------------------------------------------------------------------------ */
+/* --- Writing
+ * ------------------------------------------------------------------------------------------ */
 
 static enum lk_err
 family_begin(struct store_db *db, struct http_call *call)
@@ -224,8 +226,9 @@ family_rotate(struct store_db *db, struct http_call *call)
     case REFRESH_REPEATED:
         return LK_OK;
     case REFRESH_REUSED:
-        lk_log(LK_LOG_WARN, "oauth device=%s request=%s an old refresh token was used again: its"
-                            " family is revoked",
+        lk_log(LK_LOG_WARN,
+               "oauth device=%s request=%s an old refresh token was used again: its"
+               " family is revoked",
                g->principal.device.id, call->request_id);
         err = store_family_update(db, &g->family);
         return err == LK_OK ? family_refuse(call, true) : err;
@@ -258,13 +261,14 @@ grant_write(struct store_db *db, struct http_call *call)
     return err == LK_OK ? answer_send(call, &g->request, &g->answer) : err;
 }
 
-/* --- Signing ------------------------------------------------------------------------------------------- */
+/* --- Signing
+ * ------------------------------------------------------------------------------------------- */
 
 static enum lk_err
 children_load(struct http_call *call, struct grant *g)
 {
-    enum lk_err err = store_children_get(call->db, lk_span_text(g->principal.device.id),
-                                         &g->children);
+    enum lk_err err =
+        store_children_get(call->db, lk_span_text(g->principal.device.id), &g->children);
 
     if (err != LK_ERR_LIMIT)
         return err;
@@ -278,16 +282,16 @@ grant_sign(struct http_call *call)
 {
     struct grant *g = call->op;
     const struct principal *p = &g->principal;
-    struct issue issue = {
-        .subject = lk_span_text(call->caller.id),
-        .tenant = lk_span_text(call->caller.tenant),
-        .type = p->is_device ? lk_span_text(p->device.type) : (struct lk_span){NULL, 0},
-        .scopes = lk_span_text(g->scopes),
-        .audience = g->audience,
-        .generation = p->is_device ? p->device.generation : p->client.generation,
-        .lifetime_s = lifetime_decide(g),
-        .format = g->request.format,
-        .children = p->is_device ? &g->children : NULL};
+    struct issue issue = {.subject = lk_span_text(call->caller.id),
+                          .tenant = lk_span_text(call->caller.tenant),
+                          .type = p->is_device ? lk_span_text(p->device.type)
+                                               : (struct lk_span){NULL, 0},
+                          .scopes = lk_span_text(g->scopes),
+                          .audience = g->audience,
+                          .generation = p->is_device ? p->device.generation : p->client.generation,
+                          .lifetime_s = lifetime_decide(g),
+                          .format = g->request.format,
+                          .children = p->is_device ? &g->children : NULL};
     enum lk_err err = p->is_device ? children_load(call, g) : LK_OK;
 
     if (issue.format == LK_FORMAT_NONE)
@@ -313,19 +317,18 @@ oauth_token(struct http_call *call)
         http_fail(call, LK_ERR_NOMEM);
         return;
     }
-    if (!request_take(call, &g->request) ||
-        !client_authenticate(call, &g->request, &g->principal))
+    if (!request_take(call, &g->request) || !client_authenticate(call, &g->request, &g->principal))
         return;
     if (g->principal.kind == NULL) {
-        refuse(call, OAUTH_UNAUTHORIZED_CLIENT, "the type or role of this client is not configured");
+        refuse(call, OAUTH_UNAUTHORIZED_CLIENT,
+               "the type or role of this client is not configured");
         return;
     }
     if (g->request.grant == OAUTH_REFRESH_TOKEN && !family_find(call))
         return;
-    if (!audience_decide(call) ||
-        !scopes_decide(call, g->request.grant == OAUTH_REFRESH_TOKEN
-                                 ? lk_span_text(g->family.scopes)
-                                 : scopes_held(&g->principal)))
+    if (!audience_decide(call) || !scopes_decide(call, g->request.grant == OAUTH_REFRESH_TOKEN
+                                                           ? lk_span_text(g->family.scopes)
+                                                           : scopes_held(&g->principal)))
         return;
     err = grant_sign(call);
     if (err != LK_OK) {

@@ -30,7 +30,8 @@ client_json(const struct config *config, const struct store_client *c)
     return body;
 }
 
-/* --- Registration ------------------------------------------------------------------------------------- */
+/* --- Registration
+ * ------------------------------------------------------------------------------------- */
 
 struct enlisting {
     struct store_client client;
@@ -41,7 +42,8 @@ static const struct config_kind *
 role_take(struct json_take *take, char out[TYPE_MAX_LEN + 1])
 {
     struct lk_span name = json_take_text(take, "role", 1, TYPE_MAX_LEN, true);
-    const struct config_kind *role = name.ptr == NULL ? NULL : config_role(take->call->config, name);
+    const struct config_kind *role =
+        name.ptr == NULL ? NULL : config_role(take->call->config, name);
 
     if (name.ptr != NULL && role == NULL)
         json_take_refuse(take, "/role", "is not a role this server is configured for");
@@ -177,7 +179,8 @@ client_create(struct http_call *call)
         client_finish(call);
 }
 
-/* --- Reading --------------------------------------------------------------------------------------------- */
+/* --- Reading
+ * --------------------------------------------------------------------------------------------- */
 
 static void
 client_get(struct http_call *call)

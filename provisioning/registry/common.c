@@ -21,7 +21,8 @@ state_name(enum store_state state)
     return state == STORE_ACTIVE ? "active" : "suspended";
 }
 
-/* --- Ids ---------------------------------------------------------------------------------------- */
+/* --- Ids ----------------------------------------------------------------------------------------
+ */
 
 enum lk_err
 id_generate(const char *prefix, char out[LK_SUBJECT_MAX + 1])
@@ -60,15 +61,16 @@ id_take(struct json_take *take, const char *prefix, char out[LK_SUBJECT_MAX + 1]
     return LK_OK;
 }
 
-/* --- Secrets ------------------------------------------------------------------------------------- */
+/* --- Secrets -------------------------------------------------------------------------------------
+ */
 
 static enum lk_err
 secret_fill(struct secret *secret)
 {
     struct lk_span text;
-    enum lk_err err = lk_base64url_encode(lk_span_of(secret->bytes, SECRET_LEN),
-                                          (struct lk_buf){(uint8_t *)secret->text, SECRET_TEXT_LEN},
-                                          &text);
+    enum lk_err err =
+        lk_base64url_encode(lk_span_of(secret->bytes, SECRET_LEN),
+                            (struct lk_buf){(uint8_t *)secret->text, SECRET_TEXT_LEN}, &text);
 
     secret->text[SECRET_TEXT_LEN] = '\0';
     return err == LK_OK ? lk_crypto_sha256(text, secret->hash) : err;
@@ -117,14 +119,15 @@ secret_psk(const struct seal *seal, const struct secret *secret, struct lk_span 
     return err;
 }
 
-/* --- Pages ------------------------------------------------------------------------------------------- */
+/* --- Pages
+ * ------------------------------------------------------------------------------------------- */
 
 enum lk_err
 cursor_write(struct lk_span id, char out[LIST_CURSOR_MAX])
 {
     struct lk_span text;
-    enum lk_err err = lk_base64url_encode(
-        id, (struct lk_buf){(uint8_t *)out, LIST_CURSOR_MAX - 1}, &text);
+    enum lk_err err =
+        lk_base64url_encode(id, (struct lk_buf){(uint8_t *)out, LIST_CURSOR_MAX - 1}, &text);
 
     out[err == LK_OK ? text.len : 0] = '\0';
     return err;

@@ -18,7 +18,7 @@ LK_MUST_CHECK enum lk_err id_take(struct json_take *take, const char *prefix,
 
 struct secret {
     char text[SECRET_TEXT_LEN + 1];
-    uint8_t hash[LK_SHA256_LEN];    /* of the text */
+    uint8_t hash[LK_SHA256_LEN]; /* of the text */
     uint8_t bytes[SECRET_LEN];
 };
 

@@ -7,7 +7,8 @@
 
 #include "common.h"
 
-/* --- As JSON --------------------------------------------------------------------------------------- */
+/* --- As JSON
+ * --------------------------------------------------------------------------------------- */
 
 static json_t *
 time_json(int64_t at_s)
@@ -52,7 +53,8 @@ device_json(const struct config *config, const struct store_device *d)
     return body;
 }
 
-/* --- Registration -------------------------------------------------------------------------------------- */
+/* --- Registration
+ * -------------------------------------------------------------------------------------- */
 
 struct registration {
     struct store_device device;
@@ -86,8 +88,9 @@ tags_take(struct json_take *take, char out[TAGS_TEXT_MAX + 1])
         const json_t *tag = json_array_get(tags, i);
 
         if (!tag_is_fine(tag)) {
-            json_take_refuse(take, "/tags", "each tag must be a text of 1 to 32 bytes without"
-                                            " quotes, backslashes and control characters");
+            json_take_refuse(take, "/tags",
+                             "each tag must be a text of 1 to 32 bytes without"
+                             " quotes, backslashes and control characters");
             break;
         }
         used += (size_t)snprintf(out + used, TAGS_TEXT_MAX - used, "%s\"%s\"", i > 0 ? "," : "",
@@ -217,7 +220,8 @@ device_create(struct http_call *call)
     http_write(call, device_insert, NULL);
 }
 
-/* --- Reading ---------------------------------------------------------------------------------------------- */
+/* --- Reading
+ * ---------------------------------------------------------------------------------------------- */
 
 static void
 device_get(struct http_call *call)
@@ -315,7 +319,8 @@ device_count(struct http_call *call)
         http_fail(call, err);
 }
 
-/* --- Suspending and resuming --------------------------------------------------------------------------------- */
+/* --- Suspending and resuming
+ * --------------------------------------------------------------------------------- */
 
 /** On the writer's thread. */
 static enum lk_err

@@ -52,8 +52,8 @@ enum lk_err db_error(struct store_db *db, int code);
 LK_MUST_CHECK enum lk_err db_migrate(struct store_db *db);
 
 void query_open(struct query *q, struct store_db *db, const char *literal);
-void query_bind(struct query *q, struct lk_span text);          /* absent: '' */
-void query_bind_or_null(struct query *q, struct lk_span text);  /* absent: NULL */
+void query_bind(struct query *q, struct lk_span text);         /* absent: '' */
+void query_bind_or_null(struct query *q, struct lk_span text); /* absent: NULL */
 void query_bind_string(struct query *q, const char *text);
 void query_bind_blob(struct query *q, struct lk_span bytes);
 void query_bind_int(struct query *q, int64_t value);

@@ -180,7 +180,8 @@ store_command_list(struct store_db *db, struct lk_span device, struct lk_span be
     struct query q;
 
     query_open(&q, db,
-               COMMAND_SELECT "WHERE device = ?1 AND (?2 = '' OR id < ?2) ORDER BY id DESC LIMIT ?");
+               COMMAND_SELECT
+               "WHERE device = ?1 AND (?2 = '' OR id < ?2) ORDER BY id DESC LIMIT ?");
     query_bind(&q, device);
     query_bind(&q, before);
     query_bind_int(&q, limit);

@@ -145,8 +145,8 @@ store_device_get(struct store_db *db, struct lk_span id, struct store_device *de
 }
 
 /*
- * Three ways in, each along an index; the rest of the filter is applied to the rows met. Parameters:
- * 1 tenant, 2 after, 3 type or tag, 4 state, 5 query, 6 limit.
+ * Three ways in, each along an index; the rest of the filter is applied to the rows met.
+ * Parameters: 1 tenant, 2 after, 3 type or tag, 4 state, 5 query, 6 limit.
  */
 #define FILTER_REST                                                                                \
     " AND (?4 = 0 OR d.state = ?4) AND (?5 = '' OR instr(lower(d.id), lower(?5)) > 0"              \

@@ -144,7 +144,8 @@ store_answer_put(struct store_db *db, struct lk_span caller, struct lk_span key,
     return query_run_close(&q);
 }
 
-/* --- Audit and keys ----------------------------------------------------------------------------- */
+/* --- Audit and keys -----------------------------------------------------------------------------
+ */
 
 enum lk_err
 store_audit_put(struct store_db *db, const struct store_audit *audit)
@@ -201,7 +202,8 @@ store_key_list(struct store_db *db, store_key_fn each, void *arg)
     return query_close(&q);
 }
 
-/* --- Cleaning ------------------------------------------------------------------------------------ */
+/* --- Cleaning ------------------------------------------------------------------------------------
+ */
 
 static enum lk_err
 clean_run(struct query *q, int64_t bound, bool *more)

@@ -14,7 +14,8 @@
  *     command_delivered(struct store_db *db, void *arg)
  *     {
  *         struct delivery *d = arg;
- *         return store_command_set_state(db, d->device, d->id, STORE_COMMAND_DELIVERED, none, d->now_s);
+ *         return store_command_set_state(db, d->device, d->id, STORE_COMMAND_DELIVERED, none,
+ * d->now_s);
  *     }
  *     ...
  *     err = store_write(store, NULL, command_delivered, NULL, d);
@@ -108,7 +109,8 @@ LK_MUST_CHECK enum lk_err store_device_put(struct store_db *db, const struct sto
                                            struct lk_span psk_sealed);
 LK_MUST_CHECK enum lk_err store_device_get(struct store_db *db, struct lk_span id,
                                            struct store_device *device);
-/** Suspending raises the generation and ends the refresh families. @param device [out] as it is now. */
+/** Suspending raises the generation and ends the refresh families. @param device [out] as it is
+ * now. */
 LK_MUST_CHECK enum lk_err store_device_set_state(struct store_db *db, struct lk_span id,
                                                  enum store_state state,
                                                  struct store_device *device);
@@ -193,11 +195,12 @@ LK_MUST_CHECK enum lk_err store_telemetry_get(struct store_db *db, struct lk_spa
                                               struct lk_buf room,
                                               struct store_telemetry *telemetry);
 /** Only last-seen, e.g. for a status message or a result. */
-LK_MUST_CHECK enum lk_err store_seen_put(struct store_db *db, struct lk_span device, int64_t seen_s);
+LK_MUST_CHECK enum lk_err store_seen_put(struct store_db *db, struct lk_span device,
+                                         int64_t seen_s);
 /** LK_ERR_NOT_FOUND for a device that is not registered. An older `since_s` than the stored one
  * changes nothing (retained messages arrive again on every reconnect). */
-LK_MUST_CHECK enum lk_err store_presence_put(struct store_db *db, struct lk_span device, bool online,
-                                             int64_t since_s);
+LK_MUST_CHECK enum lk_err store_presence_put(struct store_db *db, struct lk_span device,
+                                             bool online, int64_t since_s);
 
 /* --- Commands ------------------------------------------------------------------------------- */
 
@@ -228,7 +231,8 @@ struct store_command {
 LK_MUST_CHECK enum lk_err store_command_new_id(char id[COMMAND_ID_LEN + 1]);
 
 /** Put as pending. LK_ERR_LIMIT: the device has `pending_max` unfinished ones already. */
-LK_MUST_CHECK enum lk_err store_command_put(struct store_db *db, const struct store_command *command,
+LK_MUST_CHECK enum lk_err store_command_put(struct store_db *db,
+                                            const struct store_command *command,
                                             unsigned pending_max);
 
 /** @param room  args and detail are copied into it; 64 KiB suffice. */
@@ -236,9 +240,9 @@ LK_MUST_CHECK enum lk_err store_command_get(struct store_db *db, struct lk_span 
                                             struct lk_buf room, struct store_command *command);
 
 /**
- * Move a command on: pending -> delivered | done | failed | expired | cancelled, delivered -> done |
- * failed | expired | cancelled. Anything else is LK_ERR_STATE and changes nothing (to the state it
- * is in: also LK_ERR_STATE, so a repeated "received" is recognised).
+ * Move a command on: pending -> delivered | done | failed | expired | cancelled, delivered -> done
+ * | failed | expired | cancelled. Anything else is LK_ERR_STATE and changes nothing (to the state
+ * it is in: also LK_ERR_STATE, so a repeated "received" is recognised).
  * @param device  whose command it must be; otherwise LK_ERR_NOT_FOUND. Absent: any.
  * @param detail  at most COMMAND_DETAIL_MAX bytes of JSON text; absent: none.
  */
@@ -272,7 +276,8 @@ LK_MUST_CHECK enum lk_err store_command_due(struct store_db *db, int64_t now_s, 
 
 /** Not due again before `due_s`; STORE_NEVER_DUE: the broker has it. Changes pending ones only, and
  * LK_OK when there is nothing to change. For the writer. */
-LK_MUST_CHECK enum lk_err store_command_defer(struct store_db *db, struct lk_span id, int64_t due_s);
+LK_MUST_CHECK enum lk_err store_command_defer(struct store_db *db, struct lk_span id,
+                                              int64_t due_s);
 
 /**
  * Make deferred pending commands due at once. For the writer.
@@ -300,11 +305,11 @@ struct store_family {
     char scopes[LK_SCOPE_MAX + 1];
     unsigned audience;
     uint64_t generation;
-    uint32_t counter;    /* of the newest token given out */
+    uint32_t counter; /* of the newest token given out */
     int64_t created_s;
-    int64_t expires_s;   /* of the newest token */
-    int64_t rotated_ms;  /* when the newest took the place of the one before; 0: it is the first */
-    int64_t revoked_s;   /* 0: alive */
+    int64_t expires_s;  /* of the newest token */
+    int64_t rotated_ms; /* when the newest took the place of the one before; 0: it is the first */
+    int64_t revoked_s;  /* 0: alive */
 };
 
 /** Put a new family; beyond `max` of one device the oldest are dropped. */
@@ -313,7 +318,8 @@ LK_MUST_CHECK enum lk_err store_family_put(struct store_db *db, const struct sto
 LK_MUST_CHECK enum lk_err store_family_get(struct store_db *db, const uint8_t id[STORE_FAMILY_LEN],
                                            struct store_family *family);
 /** Write counter, expires_s, rotated_ms, revoked_s. */
-LK_MUST_CHECK enum lk_err store_family_update(struct store_db *db, const struct store_family *family);
+LK_MUST_CHECK enum lk_err store_family_update(struct store_db *db,
+                                              const struct store_family *family);
 
 /* --- Idempotency, audit, keys, cleaning ----------------------------------------------------- */
 

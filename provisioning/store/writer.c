@@ -24,7 +24,8 @@
 #include "../mailbox.h"
 
 #define CHECKPOINT_PAGES      1000  /* of 4 KiB in the log before it is written back */
-#define CHECKPOINT_PAGES_HARD 16000 /* the writer does it itself, so the log cannot grow for ever */
+#define CHECKPOINT_PAGES_HARD 16000 /* the writer does it itself, so the log cannot grow for ever  \
+                                     */
 
 struct write {
     struct write *next;
@@ -357,7 +358,8 @@ store_is_healthy(struct store *store)
     return atomic_load(&store->healthy);
 }
 
-/* --- Queueing ---------------------------------------------------------------------------------- */
+/* --- Queueing ----------------------------------------------------------------------------------
+ */
 
 static enum lk_err
 write_put(struct store *store, const struct write *write, size_t waiting_max)

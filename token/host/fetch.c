@@ -149,7 +149,7 @@ head_add(struct head *head, const char *line)
 static bool
 head_print(struct head *head, char *room, size_t cap, const char *name, const char *value)
 {
-    int n = snprintf(room, cap, "%s: %s", name, value);
+    int n = snprintf(room, cap, "%s%s", name, value);
 
     return n >= 0 && (size_t)n < cap && head_add(head, room);
 }
@@ -165,13 +165,13 @@ head_build(const struct lk_fetch_request *request, struct head *head)
     if (request->content_type == NULL) {
         if (!head_add(head, "Content-Type:"))
             return LK_ERR_ARG;
-    } else if (!head_print(head, head->content_type, sizeof(head->content_type), "Content-Type",
-                           request->content_type)) {
+    } else if (!head_print(head, head->content_type, sizeof(head->content_type),
+                           "Content-Type: ", request->content_type)) {
         return LK_ERR_ARG;
     }
     if (request->bearer != NULL &&
-        !head_print(head, head->authorization, sizeof(head->authorization), "Authorization: Bearer",
-                    request->bearer))
+        !head_print(head, head->authorization, sizeof(head->authorization),
+                    "Authorization: Bearer ", request->bearer))
         return LK_ERR_ARG;
     for (i = 0; request->headers != NULL && request->headers[i] != NULL; i++) {
         if (!head_add(head, request->headers[i]))
@@ -288,7 +288,6 @@ err_of(CURLcode rc, const struct progress *p)
         {CURLE_SSL_ISSUER_ERROR, LK_ERR_PERMISSION},
         {CURLE_SSL_INVALIDCERTSTATUS, LK_ERR_PERMISSION},
         {CURLE_URL_MALFORMAT, LK_ERR_ARG},
-        {CURLE_UNSUPPORTED_PROTOCOL, LK_ERR_ARG},
         {CURLE_OUT_OF_MEMORY, LK_ERR_NOMEM},
     };
     size_t i;

@@ -28,7 +28,7 @@ struct cli {
 
 typedef int (*cli_run_fn)(struct cli *cli, int argc, char **argv);
 
-/* main.c: reasons on stderr; each returns its exit code. */
+/* say.c: reasons on stderr; each returns its exit code. */
 int cli_refused(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_unreachable(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

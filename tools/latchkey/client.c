@@ -12,6 +12,7 @@
 static int
 added_print(const struct cli *cli, json_t *answer, const char *path, int fd)
 {
+    const json_t *client = json_object_get(answer, "client");
     const char *secret = json_string_value(json_object_get(answer, "secret"));
     int code = CLI_DONE;
 
@@ -26,13 +27,15 @@ added_print(const struct cli *cli, json_t *answer, const char *path, int fd)
         out_json(answer);
         return code;
     }
-    out_lines(answer);
-    if (json_object_get(answer, "secret") != NULL)
-        (void)puts("\n# Keep the secret: it is not shown again.");
+    secret = json_string_value(json_object_get(answer, "secret"));
+    out_lines(client != NULL ? client : answer);
+    (void)printf("\nsecret  %s\n", secret != NULL ? secret : path != NULL ? path : "none");
+    if (secret != NULL)
+        (void)puts("\n# Keep it in a file that only its owner can read: it is not shown again.");
     return code;
 }
 
-/* --scope a --scope 'b c' as one text, as in a token. */
+/* --scope a --scope 'b c' as a list of three. */
 static int
 scopes_put(const struct cli *cli, const struct texts *scopes, json_t *body)
 {

@@ -44,26 +44,21 @@ show_answer(const struct cli *cli, int code, json_t *answer)
     return code;
 }
 
-/* --tag KEY=VALUE ... as an object. */
+/* --tag floor=2 --tag north: the server keeps tags as texts. */
 static int
-tags_build(const struct cli *cli, const struct texts *tags, json_t *body)
+tags_put(const struct cli *cli, json_t *body, const struct texts *tags)
 {
-    json_t *object = json_object();
-    const char *equals;
-    size_t i;
+    json_t *array = json_array();
     int code = CLI_DONE;
+    size_t i;
 
     for (i = 0; i < tags->count && code == CLI_DONE; i++) {
-        equals = strchr(tags->item[i], '=');
-        if (equals == NULL || equals == tags->item[i])
-            code = cli_usage(cli, "--tag: expected KEY=VALUE, not '%s'", tags->item[i]);
-        else if (json_object_setn_new(object, tags->item[i], (size_t)(equals - tags->item[i]),
-                                      json_string(equals + 1)) != 0)
-            code = cli_usage(cli, "--tag: '%s' is not UTF-8", tags->item[i]);
+        if (json_array_append_new(array, json_string(tags->item[i])) != 0)
+            code = cli_usage(cli, "--tag: not UTF-8");
     }
     if (code == CLI_DONE && tags->count > 0)
-        (void)json_object_set(body, "tags", object);
-    json_decref(object);
+        (void)json_object_set(body, "tags", array);
+    json_decref(array);
     return code;
 }
 
@@ -205,7 +200,7 @@ device_add(struct cli *cli, int argc, char **argv)
     if (code == CLI_DONE)
         code = text_put(cli, body, "location", location);
     if (code == CLI_DONE)
-        code = tags_build(cli, &tags, body);
+        code = tags_put(cli, body, &tags);
     if (code == CLI_DONE)
         code = api_open(cli, &api);
     if (code == CLI_DONE)

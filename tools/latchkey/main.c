@@ -1,10 +1,9 @@
 /*
- * main.c - the table of commands, help, and how failures are told.
+ * main.c - the table of commands, and help.
  */
 #include "cli.h"
 
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,21 +15,22 @@ static const struct command {
     const char *summary;
     const char *more; /* options and an example */
 } commands[] = {
-    {"device", "add", device_add, "TYPE [--id ID] [--name TEXT] [--location TEXT] [--tag K=V]...",
+    {"device", "add", device_add, "TYPE [--id ID] [--name TEXT] [--location TEXT] [--tag TAG]...",
      "register a device; its secret is shown once",
      "  --id ID            instead of TYPE-<random>; 1 to 64 of A-Z a-z 0-9 . _ -\n"
      "  --name TEXT        for people\n"
      "  --location TEXT    for people\n"
-     "  --tag KEY=VALUE    may be repeated\n"
+     "  --tag TAG          a text such as floor=2; may be repeated\n"
      "  --secret-out FILE  write the secret to a new file (0600) instead of showing it\n"
      "\n"
      "Example:\n"
      "  latchkey device add sensor --id boiler-7 --name 'Boiler room' --tag floor=2\n"},
-    {"device", "list", device_list, "[--type TYPE] [--tag K=V] [--state STATE] [--limit N]",
-     "list devices",
+    {"device", "list", device_list,
+     "[--type TYPE] [--tag TAG] [--state STATE] [--q TEXT] [--limit N]", "list devices",
      "  --type TYPE    only devices of this type\n"
-     "  --tag KEY=VALUE  only devices with this tag\n"
-     "  --state STATE  active, suspended, deleted\n"
+     "  --tag TAG      only devices with this tag\n"
+     "  --state STATE  only active or suspended ones\n"
+     "  --q TEXT       only devices with this text in id, name or location\n"
      "  --limit N      stop after N devices\n"
      "\n"
      "Example:\n"
@@ -152,61 +152,6 @@ static const struct command {
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
-static void
-say(const char *kind, const char *format, va_list args)
-{
-    (void)fflush(stdout);
-    (void)fprintf(stderr, "%s: ", kind);
-    (void)vfprintf(stderr, format, args);
-    (void)fputc('\n', stderr);
-}
-
-int
-cli_refused(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    say("refused", format, args);
-    va_end(args);
-    return CLI_REFUSED;
-}
-
-int
-cli_unreachable(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    say("could not reach", format, args);
-    va_end(args);
-    return CLI_UNREACHABLE;
-}
-
-int
-cli_usage(const struct cli *cli, const char *format, ...)
-{
-    char kind[64];
-    va_list args;
-
-    (void)snprintf(kind, sizeof(kind), "latchkey %s", cli->command);
-    va_start(args, format);
-    say(kind, format, args);
-    va_end(args);
-    (void)fprintf(stderr, "See: latchkey %s --help\n", cli->command);
-    return CLI_USAGE;
-}
-
-void
-cli_note(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    say("note", format, args);
-    va_end(args);
-}
 
 static void
 help_command(const struct command *c)

@@ -87,9 +87,8 @@ header_read(struct message *m, uint8_t *text, size_t len)
         } else if (lk_span_is(name, "kid")) {
             m->kid = lk_json_string(&r);
         } else {
-            /* RFC 7515 section 4.1.11: we understand no extension. RFC 7797 section 6: b64 is one
-             * also for those who forget to say so. */
-            critical = critical || lk_span_is(name, "crit") || lk_span_is(name, "b64");
+            /* RFC 7515 section 4.1.11: we understand no extension. */
+            critical = critical || lk_span_is(name, "crit");
             lk_json_skip(&r);
         }
     }

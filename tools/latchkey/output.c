@@ -181,11 +181,27 @@ array_print(const char *name, const json_t *array)
     }
 }
 
+static void
+value_print(const char *name, const json_t *value)
+{
+    char cell[CELL_MAX];
+
+    if (json_is_array(value))
+        array_print(name, value);
+    else if (json_is_string(value) && json_string_length(value) > 0)
+        out_text(json_string_value(value), json_string_length(value));
+    else if (json_is_string(value))
+        (void)putchar('-');
+    else if (scalar_text(name, value, cell, sizeof(cell)) > 0)
+        (void)fputs(cell, stdout);
+    (void)putchar('\n');
+}
+
 /* Walks the same members twice: first for the widest name, then to print. */
 static size_t
 lines_walk(const json_t *object, const char *prefix, size_t width, bool print, unsigned depth)
 {
-    char name[NAME_MAX_LEN], safe[NAME_MAX_LEN], cell[CELL_MAX];
+    char name[NAME_MAX_LEN], safe[NAME_MAX_LEN];
     const char *key;
     const json_t *value;
     size_t widest = 0, len;
@@ -199,13 +215,7 @@ lines_walk(const json_t *object, const char *prefix, size_t width, bool print, u
             len = text_make_safe(name, strlen(name), safe, sizeof(safe));
             if (print) {
                 (void)printf("%s%*s", safe, (int)(width > len ? width - len : 0) + 2, "");
-                if (json_is_array(value))
-                    array_print(name, value);
-                else if (json_is_string(value))
-                    out_text(json_string_value(value), json_string_length(value));
-                else if (scalar_text(name, value, cell, sizeof(cell)) > 0)
-                    (void)fputs(cell, stdout);
-                (void)putchar('\n');
+                value_print(name, value);
             }
         }
         widest = len > widest ? len : widest;
@@ -221,23 +231,44 @@ out_lines(const json_t *object)
     (void)lines_walk(object, "", width, true, 0);
 }
 
+/* A list of texts, with blanks between them. */
+static size_t
+list_text(const json_t *list, char *room, size_t cap)
+{
+    size_t width = 0, len = 0, i;
+    const json_t *item;
+
+    room[0] = '\0';
+    json_array_foreach(list, i, item)
+    {
+        if (i > 0 && len + 2 < cap) {
+            room[len++] = ' ';
+            width++;
+        }
+        width += scalar_text("", item, room + len, cap - len);
+        len = strlen(room);
+    }
+    return width;
+}
+
 static size_t
 cell_text(const char *member, const json_t *row, char *room, size_t cap)
 {
     const json_t *value = json_object_get(row, member);
-    size_t width;
+    size_t width = 0;
     char *text;
 
-    if (value == NULL || json_is_null(value))
-        return text_make_safe("-", 1, room, cap);
-    if (!json_is_array(value) && !json_is_object(value)) {
+    if (json_is_object(value)) {
+        text = json_dumps(value, JSON_COMPACT);
+        if (text != NULL)
+            width = text_make_safe(text, strlen(text), room, cap);
+        json_text_free(text);
+    } else if (json_is_array(value)) {
+        width = list_text(value, room, cap);
+    } else if (value != NULL && !json_is_null(value)) {
         width = scalar_text(member, value, room, cap);
-        return width > 0 ? width : text_make_safe("-", 1, room, cap);
     }
-    text = json_dumps(value, JSON_COMPACT);
-    width = text_make_safe(text != NULL ? text : "-", text != NULL ? strlen(text) : 1, room, cap);
-    json_text_free(text);
-    return width;
+    return width > 0 ? width : text_make_safe("-", 1, room, cap);
 }
 
 static bool

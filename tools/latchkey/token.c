@@ -10,6 +10,19 @@
 
 #include <latchkey/host/clock.h>
 
+/* The server has the last word on how long a token lives. */
+static void
+note_lifetime(const struct token_wish *wish, const json_t *answer)
+{
+    int64_t given_s = (int64_t)json_integer_value(json_object_get(answer, "expires_in"));
+    char given[40];
+
+    if (wish->lifetime_s <= 0 || given_s >= wish->lifetime_s)
+        return;
+    out_duration(given_s, given, sizeof(given));
+    cli_note("the server allows this client %s, not more", given);
+}
+
 int
 token_get(struct cli *cli, int argc, char **argv)
 {
@@ -36,6 +49,8 @@ token_get(struct cli *cli, int argc, char **argv)
         out_json(answer);
     else if (code == CLI_DONE)
         (void)puts(json_string_value(json_object_get(answer, "access_token")));
+    if (code == CLI_DONE)
+        note_lifetime(&wish, answer);
     json_decref(answer);
     api_close(&api);
     return code;
@@ -83,7 +98,7 @@ say_validity(const json_t *claims)
         (void)printf("It is valid only in %s.\n", away);
     } else if (json_number_value(exp) - (double)now_s < 1e11) {
         out_duration((int64_t)json_number_value(exp) - now_s, away, sizeof(away));
-        (void)printf("It is good for another %s.\n", away);
+        (void)printf("It is good for %s more.\n", away);
     }
 }
 

@@ -19,6 +19,7 @@
 #include <mqtt_protocol.h>
 
 #include <latchkey/crypto.h>
+#include <latchkey/topic.h>
 #include <latchkey/host/clock.h>
 
 #define KEEPALIVE_S    30
@@ -350,7 +351,7 @@ filters_take(struct watch *w, const struct texts *rest)
     size_t count = rest->count > 0 ? rest->count : sizeof(all) / sizeof(all[0]), i;
 
     for (i = 0; i < count; i++) {
-        if (mosquitto_sub_topic_check(from[i]) != MOSQ_ERR_SUCCESS)
+        if (!lk_filter_is_valid(lk_span_text(from[i])))
             return cli_usage(w->cli, "not a valid topic filter: '%s'", from[i]);
         w->filter[i] = (char *)(uintptr_t)from[i]; /* libmosquitto only reads it */
     }

@@ -46,7 +46,8 @@ struct lk_claims {
 /**
  * Read a CWT claims set: one CBOR map, nothing after it.
  * @return LK_OK; LK_ERR_TYPE (also for a tagged value), LK_ERR_DUPLICATE, LK_ERR_LIMIT,
- * LK_ERR_UTF8, LK_ERR_RANGE, LK_ERR_MALFORMED, LK_ERR_TRUNCATED, LK_ERR_TRAILING.
+ * LK_ERR_UTF8, LK_ERR_RANGE, LK_ERR_MALFORMED (also for NUL in a text), LK_ERR_TRUNCATED,
+ * LK_ERR_TRAILING.
  */
 LK_MUST_CHECK enum lk_err lk_claims_read_cwt(struct lk_span payload, struct lk_claims *claims);
 
@@ -61,8 +62,8 @@ LK_MUST_CHECK enum lk_err lk_claims_read_jwt(struct lk_span text, struct lk_buf 
                                              struct lk_claims *claims);
 
 /**
- * Write; members in deterministic order. `raw` is not looked at. token_id: bytes, which a JWT has as
- * base64url; lk_token_issue asks for 16. A cnf value of kind KEY is written as it stands.
+ * Write; members in deterministic order. `raw` is not looked at. token_id: bytes, which a JWT has
+ * as base64url; lk_token_issue asks for 16. A cnf value of kind KEY is written as it stands.
  * @return LK_OK, LK_ERR_NO_SPACE, LK_ERR_LIMIT, LK_ERR_RANGE, LK_ERR_UTF8 (JWT),
  *         LK_ERR_UNSUPPORTED for a cnf this format has not.
  */

@@ -64,7 +64,7 @@ void lk_json_enter_array(struct lk_json *r);
 bool lk_json_next_item(struct lk_json *r); /* true: an item follows */
 void lk_json_leave_array(struct lk_json *r);
 
-/* The writer; the first error (NO_SPACE, UTF8) sticks. Commas are placed by it. */
+/* The writer; the first error (NO_SPACE; UTF8, also for NUL in a text) sticks. It places commas. */
 struct lk_json_out {
     enum lk_err err;
     struct lk_buf room;

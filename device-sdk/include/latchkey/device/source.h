@@ -37,7 +37,7 @@ struct lk_source_config {
     struct lk_buf work_room;        /* request and answer: the token's room and 768 bytes */
 };
 
-/** What the last attempt came to. */
+/** What the last finished attempt came to; LK_ERR_BUSY before there was one. */
 struct lk_source_report {
     enum lk_err err;     /* LK_OK; LK_ERR_CREDENTIAL the server refused the client; LK_ERR_DENIED
                             it refused something else; LK_ERR_UNAVAILABLE 429 or 5xx; LK_ERR_TIMEOUT;

@@ -1,0 +1,329 @@
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/err.h>
+
+#include <latchkey/crypto.h>
+
+#include "cmocka_all.h"
+#include "hex.h"
+#include "token_keys.h"
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static const struct lk_span parts[] = {{(const uint8_t *)"header", 6},
+                                       {NULL, 0},
+                                       {(const uint8_t *)".", 1},
+                                       {(const uint8_t *)"payload", 7}};
+
+static const enum lk_alg signing[] = {LK_ALG_ES256, LK_ALG_EDDSA, LK_ALG_HS256, LK_ALG_HS256_64};
+
+static void
+what_is_signed_verifies_and_nothing_else(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(signing); i++) {
+        struct lk_span joined = LK_SPAN("header.payload"), other = LK_SPAN("header.payloae");
+        struct lk_key key, stranger;
+        uint8_t room[LK_SIGNATURE_MAX];
+        struct lk_span signature;
+
+        assert_int_equal(lk_crypto_generate(signing[i], &key), LK_OK);
+        assert_int_equal(lk_crypto_generate(signing[i], &stranger), LK_OK);
+        assert_int_equal(lk_crypto_sign(&key, parts, COUNT(parts), LK_BUF_OF(room), &signature),
+                         LK_OK);
+        assert_int_equal(signature.len, lk_alg_signature_len(signing[i]));
+        assert_int_equal(lk_crypto_verify(&key, parts, COUNT(parts), signature), LK_OK);
+        assert_int_equal(lk_crypto_verify(&key, &joined, 1, signature), LK_OK);
+        assert_int_equal(lk_crypto_verify(&key, &other, 1, signature), LK_ERR_SIGNATURE);
+        assert_int_equal(lk_crypto_verify(&stranger, &joined, 1, signature), LK_ERR_SIGNATURE);
+        for (size_t bit = 0; bit < signature.len * 8; bit++) {
+            room[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            assert_int_equal(lk_crypto_verify(&key, &joined, 1, signature), LK_ERR_SIGNATURE);
+            room[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        for (size_t len = 0; len < sizeof(room); len++) {
+            if (len == signature.len)
+                continue;
+            assert_int_equal(lk_crypto_verify(&key, &joined, 1, lk_span_of(room, len)),
+                             LK_ERR_SIGNATURE);
+        }
+        lk_key_wipe(&key);
+        lk_key_wipe(&stranger);
+    }
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void
+es256_signatures_have_a_low_s(void **state)
+{
+    /* n/2 rounded down, and one more: the border */
+    static const char half[] = "7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8";
+    struct lk_key key;
+    uint8_t room[64], bytes[64] = {1};
+    struct lk_span signature;
+
+    (void)state;
+    assert_int_equal(lk_crypto_generate(LK_ALG_ES256, &key), LK_OK);
+    for (int i = 0; i < 64; i++) {
+        uint8_t message = (uint8_t)i;
+        struct lk_span part = {&message, 1};
+
+        assert_int_equal(lk_crypto_sign(&key, &part, 1, LK_BUF_OF(room), &signature), LK_OK);
+        assert_true(lk_crypto_is_low_s(signature));
+        assert_int_equal(lk_crypto_verify(&key, &part, 1, signature), LK_OK);
+    }
+    lk_key_wipe(&key);
+    hex_bytes(half, (struct lk_buf){bytes + 32, 32});
+    assert_true(lk_crypto_is_low_s(lk_span_of(bytes, 64)));
+    bytes[63]++;
+    assert_false(lk_crypto_is_low_s(lk_span_of(bytes, 64)));
+    assert_false(lk_crypto_is_low_s(lk_span_of(bytes, 63)));
+}
+
+static void
+keys_are_asked_for_what_they_have(void **state)
+{
+    struct lk_key key = test_key(TEST_EC), closed = {.alg = LK_ALG_ES256};
+    struct lk_span signature, many[LK_PARTS_MAX + 1] = {{NULL, 0}};
+    uint8_t room[64];
+
+    (void)state;
+    assert_int_equal(lk_crypto_sign(&key, parts, 1, (struct lk_buf){room, 63}, &signature),
+                     LK_ERR_NO_SPACE);
+    assert_int_equal(lk_crypto_sign(&key, many, COUNT(many), LK_BUF_OF(room), &signature),
+                     LK_ERR_ARG);
+    assert_int_equal(lk_crypto_verify(&key, many, COUNT(many), lk_span_of(room, 64)), LK_ERR_ARG);
+    key.has_private = false;
+    assert_int_equal(lk_crypto_sign(&key, parts, 1, LK_BUF_OF(room), &signature), LK_ERR_KEY);
+    assert_null(signature.ptr);
+    lk_key_wipe(&key);
+    assert_int_equal(lk_crypto_sign(&closed, parts, 1, LK_BUF_OF(room), &signature), LK_ERR_STATE);
+    assert_int_equal(lk_crypto_verify(&closed, parts, 1, lk_span_of(room, 64)), LK_ERR_STATE);
+    assert_int_equal(lk_crypto_generate(LK_ALG_RS256, &key), LK_ERR_UNSUPPORTED);
+    assert_int_equal(lk_crypto_generate(LK_ALG_NONE, &key), LK_ERR_UNSUPPORTED);
+    closed.alg = LK_ALG_NONE;
+    assert_int_equal(lk_key_open(&closed), LK_ERR_UNSUPPORTED);
+    memset(&closed, 0, sizeof(closed));
+    lk_key_wipe(&closed);
+}
+
+/* RFC 5869 appendix A, tests 1, 2 and 3. */
+static void
+hkdf_gives_the_published_values(void **state)
+{
+    static const struct {
+        const char *key, *salt, *info, *out;
+    } rows[] = {
+        {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "000102030405060708090a0b0c",
+         "f0f1f2f3f4f5f6f7f8f9",
+         "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"},
+        {"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2"
+         "c"
+         "2d2e2f303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f",
+         "606162636465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f808182838485868788898a8b8"
+         "c"
+         "8d8e8f909192939495969798999a9b9c9d9e9fa0a1a2a3a4a5a6a7a8a9aaabacadaeaf",
+         "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbd"
+         "c"
+         "dddedfe0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
+         "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65"
+         "e"
+         "590e09da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"},
+        {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "", "",
+         "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"},
+    };
+    static uint8_t large[255 * 32 + 1];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint8_t a[96], b[96], c[96], d[96], out[96];
+        struct lk_span wanted = hex_bytes(rows[i].out, LK_BUF_OF(d));
+
+        assert_int_equal(lk_crypto_hkdf_sha256(hex_bytes(rows[i].key, LK_BUF_OF(a)),
+                                               hex_bytes(rows[i].salt, LK_BUF_OF(b)),
+                                               hex_bytes(rows[i].info, LK_BUF_OF(c)),
+                                               (struct lk_buf){out, wanted.len}),
+                         LK_OK);
+        assert_memory_equal(out, wanted.ptr, wanted.len);
+    }
+    assert_int_equal(lk_crypto_hkdf_sha256(LK_SPAN("k"), LK_SPAN(""), LK_SPAN(""),
+                                           (struct lk_buf){large, sizeof(large) - 1}),
+                     LK_OK);
+    assert_int_equal(
+        lk_crypto_hkdf_sha256(LK_SPAN("k"), LK_SPAN(""), LK_SPAN(""), LK_BUF_OF(large)),
+        LK_ERR_LIMIT);
+}
+
+static void
+hashes_give_the_published_values(void **state)
+{
+    uint8_t hash[32], wanted[32];
+
+    (void)state;
+    /* FIPS 180-4 examples: "" and "abc" */
+    assert_int_equal(lk_crypto_sha256((struct lk_span){NULL, 0}, hash), LK_OK);
+    hex_bytes("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+              LK_BUF_OF(wanted));
+    assert_memory_equal(hash, wanted, sizeof(hash));
+    assert_int_equal(lk_crypto_sha256(LK_SPAN("abc"), hash), LK_OK);
+    hex_bytes("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+              LK_BUF_OF(wanted));
+    assert_memory_equal(hash, wanted, sizeof(hash));
+    /* HMAC of nothing under no key */
+    assert_int_equal(lk_crypto_hmac_sha256((struct lk_span){NULL, 0}, NULL, 0, hash), LK_OK);
+    hex_bytes("b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad",
+              LK_BUF_OF(wanted));
+    assert_memory_equal(hash, wanted, sizeof(hash));
+}
+
+static void
+what_is_sealed_opens_with_the_same_key_and_binding(void **state)
+{
+    static const size_t sizes[] = {0, 1, 16, 100};
+    uint8_t key[32] = {7}, other[32] = {8};
+    struct lk_span bound = LK_SPAN("device/pump-7");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        uint8_t plain[100], sealed_room[128], again[128], opened_room[100];
+        struct lk_span sealed, twin, opened;
+
+        memset(plain, 0x5a, sizeof(plain));
+        assert_int_equal(
+            lk_crypto_seal(key, bound, lk_span_of(plain, sizes[i]),
+                           (struct lk_buf){sealed_room, sizes[i] + LK_SEAL_OVERHEAD - 1}, &sealed),
+            LK_ERR_NO_SPACE);
+        assert_int_equal(lk_crypto_seal(key, bound, lk_span_of(plain, sizes[i]),
+                                        LK_BUF_OF(sealed_room), &sealed),
+                         LK_OK);
+        assert_int_equal(sealed.len, sizes[i] + LK_SEAL_OVERHEAD);
+        assert_int_equal(
+            lk_crypto_seal(key, bound, lk_span_of(plain, sizes[i]), LK_BUF_OF(again), &twin),
+            LK_OK);
+        assert_false(lk_span_equal(sealed, twin));
+        assert_int_equal(lk_crypto_unseal(key, bound, sealed, LK_BUF_OF(opened_room), &opened),
+                         LK_OK);
+        assert_true(lk_span_equal(opened, lk_span_of(plain, sizes[i])));
+        assert_int_equal(lk_crypto_unseal(other, bound, sealed, LK_BUF_OF(opened_room), &opened),
+                         LK_ERR_SIGNATURE);
+        assert_null(opened.ptr);
+        assert_int_equal(
+            lk_crypto_unseal(key, LK_SPAN("device"), sealed, LK_BUF_OF(opened_room), &opened),
+            LK_ERR_SIGNATURE);
+        for (size_t at = 0; at < sealed.len; at++) {
+            sealed_room[at] ^= 1;
+            assert_int_equal(lk_crypto_unseal(key, bound, sealed, LK_BUF_OF(opened_room), &opened),
+                             LK_ERR_SIGNATURE);
+            sealed_room[at] ^= 1;
+        }
+        for (size_t len = 0; len < sealed.len; len++)
+            assert_int_equal(lk_crypto_unseal(key, bound, lk_span_of(sealed_room, len),
+                                              LK_BUF_OF(opened_room), &opened),
+                             LK_ERR_SIGNATURE);
+        if (sizes[i] > 0)
+            assert_int_equal(lk_crypto_unseal(key, bound, sealed,
+                                              (struct lk_buf){opened_room, sizes[i] - 1}, &opened),
+                             LK_ERR_NO_SPACE);
+    }
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void
+randomness_differs(void **state)
+{
+    uint8_t a[32], b[32];
+
+    (void)state;
+    assert_int_equal(lk_crypto_random(LK_BUF_OF(a)), LK_OK);
+    assert_int_equal(lk_crypto_random(LK_BUF_OF(b)), LK_OK);
+    assert_memory_not_equal(a, b, sizeof(a));
+}
+
+/* Errors that were there before a call are still there after it, and none is added. */
+static void
+the_error_queue_is_left_as_it_was(void **state)
+{
+    struct lk_key key = test_key(TEST_EC), bad = key;
+    uint8_t zeros[64] = {1};
+    unsigned long before;
+
+    (void)state;
+    ERR_clear_error();
+    ERR_raise(ERR_LIB_USER, 42);
+    before = ERR_peek_last_error();
+    bad.prepared = NULL;
+    bad.u.ec.x[0] ^= 1;
+    assert_int_equal(lk_key_open(&bad), LK_ERR_KEY);
+    zeros[63] = 1;
+    assert_int_equal(lk_crypto_verify(&key, parts, 1, lk_span_of(zeros, 64)), LK_ERR_SIGNATURE);
+    assert_int_equal(ERR_peek_last_error(), before);
+    ERR_clear_error();
+    lk_key_wipe(&key);
+}
+
+struct worker {
+    pthread_t thread;
+    const struct lk_key *key;
+    unsigned number, failures;
+};
+
+static void *
+work(void *arg)
+{
+    struct worker *w = arg;
+
+    for (unsigned i = 0; i < 200; i++) {
+        unsigned message[2] = {w->number, i};
+        struct lk_span part = {(const uint8_t *)message, sizeof(message)}, signature;
+        uint8_t room[64];
+
+        if (lk_crypto_sign(w->key, &part, 1, LK_BUF_OF(room), &signature) != LK_OK ||
+            lk_crypto_verify(w->key, &part, 1, signature) != LK_OK)
+            w->failures++;
+        message[1]++;
+        if (lk_crypto_verify(w->key, &part, 1, signature) != LK_ERR_SIGNATURE)
+            w->failures++;
+    }
+    return NULL;
+}
+
+static void
+one_key_serves_many_threads(void **state)
+{
+    (void)state;
+    for (size_t a = 0; a < COUNT(signing); a++) {
+        struct worker workers[8];
+        struct lk_key key;
+
+        assert_int_equal(lk_crypto_generate(signing[a], &key), LK_OK);
+        for (unsigned i = 0; i < COUNT(workers); i++) {
+            workers[i] = (struct worker){.key = &key, .number = i};
+            assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+        }
+        for (unsigned i = 0; i < COUNT(workers); i++) {
+            pthread_join(workers[i].thread, NULL);
+            assert_int_equal(workers[i].failures, 0);
+        }
+        lk_key_wipe(&key);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_signed_verifies_and_nothing_else),
+        cmocka_unit_test(es256_signatures_have_a_low_s),
+        cmocka_unit_test(keys_are_asked_for_what_they_have),
+        cmocka_unit_test(hkdf_gives_the_published_values),
+        cmocka_unit_test(hashes_give_the_published_values),
+        cmocka_unit_test(what_is_sealed_opens_with_the_same_key_and_binding),
+        cmocka_unit_test(randomness_differs),
+        cmocka_unit_test(the_error_queue_is_left_as_it_was),
+        cmocka_unit_test(one_key_serves_many_threads),
+    };
+
+    return cmocka_run_group_tests_name("crypto_openssl", tests, NULL, NULL);
+}

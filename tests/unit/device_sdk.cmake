@@ -1,0 +1,22 @@
+# The device SDK. Some tests look behind its headers, so they see device-sdk/ itself.
+if(TARGET latchkey::device)
+  function(lk_device_test name)
+    lk_unit_test(${name} ${ARGN})
+    target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/device-sdk")
+  endfunction()
+
+  lk_device_test(device_mqtt_test SOURCES device_mqtt_test.c LIBS latchkey::device)
+  lk_device_test(device_http_test SOURCES device_http_test.c LIBS latchkey::device)
+  lk_device_test(device_token_test SOURCES device_token_test.c LIBS latchkey::device)
+  lk_device_test(device_outbox_test SOURCES device_outbox_test.c LIBS latchkey::device)
+  lk_device_test(device_source_test SOURCES device_source_test.c LIBS latchkey::device)
+  lk_device_test(device_test SOURCES device_test.c LIBS latchkey::device)
+  if(TARGET dep::jansson)
+    lk_device_test(device_mqtt_vectors_test SOURCES device_mqtt_vectors_test.c
+      LIBS latchkey::device dep::jansson)
+  endif()
+  if(TARGET latchkey::device-posix AND TARGET dep::openssl)
+    lk_device_test(device_tls_test SOURCES device_tls_test.c
+      LIBS latchkey::device-posix dep::openssl Threads::Threads)
+  endif()
+endif()

@@ -1,0 +1,5 @@
+lk_unit_test(host_file_test SOURCES host_file_test.c LIBS latchkey::host)
+lk_unit_test(host_log_test SOURCES host_log_test.c LIBS latchkey::host)
+if(TARGET latchkey::fetch)
+  lk_unit_test(host_fetch_test SOURCES host_fetch_test.c LIBS latchkey::fetch Threads::Threads)
+endif()
