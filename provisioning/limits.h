@@ -33,7 +33,7 @@
 #define TYPE_MAX_LEN       32  /* bytes of a type's or role's name */
 #define TAGS_MAX           16  /* tags of one device */
 #define TAG_MAX_LEN        32  /* bytes of one tag */
-#define TAGS_TEXT_MAX      600 /* bytes of all tags as a JSON array: 16 * (32 + 3) + 2, rounded up */
+#define TAGS_TEXT_MAX      600 /* bytes of all tags as a JSON array: 16 * 35 + 2, rounded up */
 #define SECRET_LEN         32  /* random bytes of a device's or client's secret */
 #define SECRET_TEXT_LEN    43  /* the same as base64url */
 #define PSK_IDENTITY_MAX   128 /* bytes: id, ':', 8 hex digits */
@@ -49,25 +49,27 @@
 #define TELEMETRY_MAX        65536 /* bytes of one telemetry payload */
 
 /* Desk: the broker's side */
-#define DESK_PACKET_MAX     139264 /* bytes of an MQTT packet: payload, longest topic, the rest */
-#define DESK_EXPIRES_IN_MAX 86400  /* seconds a command may wait; after a day one sends a new one  \
-                                    */
-#define DESK_WAIT_MAX_S      30    /* seconds of ?wait=: below the usual 60 s of proxies */
-#define DESK_WAITERS_MAX     1024  /* requests held by ?wait=; each is an open connection */
-#define DESK_BATCH_MAX       256   /* messages in one commit */
-#define DESK_BATCH_BYTES_MAX 4194304 /* bytes of JSON in one batch: the most the desk ever holds   \
-                                      */
-#define DESK_BATCH_AGE_MS     20     /* how long a message waits for company before the commit */
-#define DESK_FLUSH_RETRY_MS   1000   /* between two tries of a batch the store refuses */
-#define DESK_FLUSH_TRIES_MAX  60     /* then the batch is given up, and counted */
-#define DESK_INFLIGHT_MAX     64     /* commands sent that the broker has not acknowledged yet */
-#define DESK_RETRY_MIN_S      5      /* a command nobody was subscribed for goes again after this */
-#define DESK_RETRY_MAX_S      60     /* and, as it grows older, no later than after this */
-#define DESK_SWEEP_MS         1000   /* between two looks for commands that are due or expired */
-#define DESK_EXPIRE_MAX       500    /* commands expired in one commit */
-#define DESK_KEEPALIVE_S      30     /* a silent broker is noticed within twice this */
-#define DESK_MISC_INTERVAL_MS 1000   /* between keep-alive turns: libmosquitto's advice */
-#define DESK_READY_TIMEOUT_MS 10000  /* from TCP to SUBACK */
+#define DESK_PACKET_MAX 139264 /* bytes of an MQTT packet: payload, longest topic, the rest */
+#define DESK_EXPIRES_IN_MAX                                                                        \
+    86400                     /* seconds a command may wait; after a day one sends a new one       \
+                               */
+#define DESK_WAIT_MAX_S  30   /* seconds of ?wait=: below the usual 60 s of proxies */
+#define DESK_WAITERS_MAX 1024 /* requests held by ?wait=; each is an open connection */
+#define DESK_BATCH_MAX   256  /* messages in one commit */
+#define DESK_BATCH_BYTES_MAX                                                                       \
+    4194304                         /* bytes of JSON in one batch: the most the desk ever holds    \
+                                     */
+#define DESK_BATCH_AGE_MS     20    /* how long a message waits for company before the commit */
+#define DESK_FLUSH_RETRY_MS   1000  /* between two tries of a batch the store refuses */
+#define DESK_FLUSH_TRIES_MAX  60    /* then the batch is given up, and counted */
+#define DESK_INFLIGHT_MAX     64    /* commands sent that the broker has not acknowledged yet */
+#define DESK_RETRY_MIN_S      5     /* a command nobody was subscribed for goes again after this */
+#define DESK_RETRY_MAX_S      60    /* and, as it grows older, no later than after this */
+#define DESK_SWEEP_MS         1000  /* between two looks for commands that are due or expired */
+#define DESK_EXPIRE_MAX       500   /* commands expired in one commit */
+#define DESK_KEEPALIVE_S      30    /* a silent broker is noticed within twice this */
+#define DESK_MISC_INTERVAL_MS 1000  /* between keep-alive turns: libmosquitto's advice */
+#define DESK_READY_TIMEOUT_MS 10000 /* from TCP to SUBACK */
 #define DESK_SESSION_EXPIRY_S                                                                      \
     86400                          /* the broker keeps our session: as long as a command may wait */
 #define DESK_BACKOFF_BASE_MS 250   /* first back-off, doubled each time, with full jitter */

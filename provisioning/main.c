@@ -27,7 +27,9 @@
 #define EXIT_REFUSED 1
 #define EXIT_USAGE   2
 
-const char *argp_program_version = "latchkeyd " LATCHKEY_VERSION;
+/* The C library looks for it by name. */
+__attribute__((visibility("default"))) const char *argp_program_version =
+    "latchkeyd " LATCHKEY_VERSION;
 
 /* --- Arguments -------------------------------------------------------------------------------- */
 

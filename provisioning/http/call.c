@@ -381,8 +381,10 @@ write_run(struct store_db *db, void *arg)
     struct store_audit audit;
     enum lk_err err = in->has_key ? idempotency_find(db, call) : LK_OK;
 
-    if (err == LK_ERR_EXISTS)
-        return LK_OK; /* answered before: the stored answer is set */
+    if (err == LK_ERR_EXISTS) {
+        in->note.what = NULL; /* answered before: the stored answer is set, nothing happened now */
+        return LK_OK;
+    }
     if (err == LK_OK)
         err = in->run(db, call);
     if (in->status >= 400 && !in->keeps) {

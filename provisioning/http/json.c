@@ -229,8 +229,7 @@ json_take_close(struct json_take *take)
     const char *name;
     char pointer[80];
 
-    json_object_foreach(take->call->body, name, value)
-    {
+    json_object_foreach (take->call->body, name, value) {
         if (is_taken(take, name))
             continue;
         pointer_write(pointer, sizeof(pointer), name);

@@ -1,6 +1,7 @@
 #include "guess.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ struct slot {
 
 struct guess {
     pthread_mutex_t lock;
+    atomic_bool any; /* somebody failed since the start: until then there is nothing to look up */
     uint8_t key[32]; /* so that nobody can aim at the slot of another */
     struct slot slot[GUESS_SLOTS];
 };
@@ -74,6 +76,7 @@ guess_failed(struct guess *guess, struct lk_span id, const char *from, unsigned 
 
     if (slot == NULL)
         return GUESS_WAIT_MAX_S;
+    atomic_store(&guess->any, true);
     pthread_mutex_lock(&guess->lock);
     if (!slot_is(slot, tag) || now_s - slot->last_s > FORGET_S) {
         memcpy(slot->tag, tag, sizeof(slot->tag));
@@ -94,8 +97,11 @@ void
 guess_passed(struct guess *guess, struct lk_span id, const char *from)
 {
     uint8_t tag[32];
-    struct slot *slot = slot_of(guess, id, from, tag);
+    struct slot *slot;
 
+    if (!atomic_load(&guess->any))
+        return;
+    slot = slot_of(guess, id, from, tag);
     if (slot == NULL)
         return;
     pthread_mutex_lock(&guess->lock);

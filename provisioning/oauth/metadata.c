@@ -52,7 +52,8 @@ scopes_supported(const struct config *config)
 
     scopes_collect(seen, config->types, config->type_count);
     scopes_collect(seen, config->roles, config->role_count);
-    json_object_foreach(seen, name, value) json_array_append_new(list, json_string(name));
+    json_object_foreach (seen, name, value)
+        json_array_append_new(list, json_string(name));
     json_decref(seen);
     return list;
 }

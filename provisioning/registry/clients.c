@@ -122,6 +122,7 @@ client_insert(struct store_db *db, struct http_call *call)
     body = json_object();
     json_object_set_new(body, "client", client_json(call->config, &e->client));
     json_object_set_new(body, "secret", json_string(e->secret.text));
+    location_put(call, "clients", e->client.id);
     http_answer(call, 201, body);
     return LK_OK;
 }
@@ -131,7 +132,6 @@ client_finish(struct http_call *call)
 {
     struct enlisting *e = call->op;
     struct store_client *c = &e->client;
-    char path[LK_SUBJECT_MAX + 16];
 
     memcpy(c->secret_hash, e->secret.hash, sizeof(c->secret_hash));
     text_of(c->tenant, sizeof(c->tenant), lk_span_text(call->caller.tenant));
@@ -139,8 +139,6 @@ client_finish(struct http_call *call)
     c->state = STORE_ACTIVE;
     c->generation = 1;
     c->created_s = call->now_s;
-    snprintf(path, sizeof(path), "/v1/clients/%s", c->id);
-    http_header(call, "Location", path);
     http_write(call, client_insert, NULL);
 }
 

@@ -188,3 +188,12 @@ scopes_json(const char *scopes)
         json_array_append_new(list, json_stringn((const char *)scope.ptr, scope.len));
     return list;
 }
+
+void
+location_put(struct http_call *call, const char *folder, const char *id)
+{
+    char path[LK_SUBJECT_MAX + 32];
+
+    snprintf(path, sizeof(path), "/v1/%s/%s", folder, id);
+    http_header(call, "Location", path);
+}

@@ -47,6 +47,9 @@ void page_answer(struct http_call *call, json_t *items, unsigned limit);
 /** Scopes as a JSON array. */
 json_t *scopes_json(const char *scopes);
 
+/** Location of what was made, for a 201. */
+void location_put(struct http_call *call, const char *folder, const char *id);
+
 void text_of(char *out, size_t size, struct lk_span text);
 const char *state_name(enum store_state state);
 

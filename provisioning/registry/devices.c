@@ -170,6 +170,7 @@ device_insert(struct store_db *db, struct http_call *call)
     json_object_set_new(body, "device", device_json(call->config, &r->device));
     json_object_set_new(body, "secret", json_string(r->secret.text));
     json_object_set_new(body, "psk_identity", json_string(r->device.id));
+    location_put(call, "devices", r->device.id);
     http_answer(call, 201, body);
     return LK_OK;
 }
@@ -181,7 +182,6 @@ device_create(struct http_call *call)
     struct store_device *d = r == NULL ? NULL : &r->device;
     struct json_take take;
     enum lk_err err = LK_ERR_NOMEM, more;
-    char path[LK_SUBJECT_MAX + 16];
 
     if (d == NULL) {
         http_fail(call, err);
@@ -214,8 +214,6 @@ device_create(struct http_call *call)
     d->state = STORE_ACTIVE;
     d->generation = 1;
     d->registered_s = call->now_s;
-    snprintf(path, sizeof(path), "/v1/devices/%s", d->id);
-    http_header(call, "Location", path);
     http_audit(call, "device.create", lk_span_text(d->id));
     http_write(call, device_insert, NULL);
 }

@@ -23,9 +23,10 @@
 
 #include "../mailbox.h"
 
-#define CHECKPOINT_PAGES      1000  /* of 4 KiB in the log before it is written back */
-#define CHECKPOINT_PAGES_HARD 16000 /* the writer does it itself, so the log cannot grow for ever  \
-                                     */
+#define CHECKPOINT_PAGES 1000 /* of 4 KiB in the log before it is written back */
+#define CHECKPOINT_PAGES_HARD                                                                      \
+    16000 /* the writer does it itself, so the log cannot grow for ever                            \
+           */
 
 struct write {
     struct write *next;

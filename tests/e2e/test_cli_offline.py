@@ -1,7 +1,7 @@
 """latchkey without an installation: verify, show, explain, acl, usage, exit codes, help; and what it
 does when a server misbehaves, which a real one does not do on demand.
 
-Needs only the built program: LATCHKEY_BIN names the folder it is in.
+Needs only the built program: LATCHKEY_BIN names the folder it is in, or LATCHKEY_BUILD the build.
 """
 
 import base64
@@ -17,9 +17,11 @@ import urllib.parse
 import pytest
 
 BIN = os.environ.get("LATCHKEY_BIN")
+if not BIN and os.environ.get("LATCHKEY_BUILD"):
+    BIN = os.path.join(os.environ["LATCHKEY_BUILD"], "tools", "latchkey")
 VECTORS = pathlib.Path(__file__).resolve().parent.parent / "vectors"
 
-pytestmark = pytest.mark.skipif(not BIN, reason="LATCHKEY_BIN is not set: nothing was built")
+pytestmark = pytest.mark.skipif(not BIN, reason="neither LATCHKEY_BIN nor LATCHKEY_BUILD is set")
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 

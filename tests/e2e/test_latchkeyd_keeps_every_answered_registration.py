@@ -35,10 +35,11 @@ class Writer(threading.Thread):
             try:
                 answer = self.session.post(self.stack.url + "/v1/devices", json=body, timeout=10,
                                            headers={"Idempotency-Key": key})
-            except requests.RequestException:
+                secret = answer.json().get("secret")
+            except requests.RequestException:           # gone, or killed in mid-answer
                 return
             if answer.status_code == 201:
-                self.answered[body["id"]] = answer.json()["secret"]
+                self.answered[body["id"]] = secret
                 self.open = None
             elif answer.status_code != 503:
                 raise AssertionError(f"{answer.status_code}: {answer.text}")

@@ -16,7 +16,8 @@ def sub_command(stack, folder, *arguments):
     config.write_text(f"-u {who}\n-P {stack.token(who, secret)}\n")
     config.chmod(0o600)
     return subprocess.Popen(
-        ["mosquitto_sub", "-h", "127.0.0.1", "-p", stack.mqtt_port, "-i", who, *arguments],
+        ["stdbuf", "-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", stack.mqtt_port, "-i", who,
+         *arguments],
         env={"XDG_CONFIG_HOME": str(folder), "PATH": "/usr/bin:/bin"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -37,8 +38,8 @@ def test_mosquitto_pub_reaches_mosquitto_sub(stack, tmp_path, kind, version):
          "-u", "x", "-P", token, "-q", "1", "-t", topic, "-m", '{"t":21.5}'],
         capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 0, done.stderr
-    assert f'{topic} {{"t":21.5}}' in sub.communicate(timeout=25)[0]
-    assert sub.returncode == 0
+    assert f'{topic} {{"t":21.5}}' in sub.stdout.read()
+    assert sub.wait(25) == 0
 
 
 def test_mosquitto_pub_says_when_it_is_refused(stack):

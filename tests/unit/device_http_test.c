@@ -5,10 +5,10 @@
 #include "cmocka_all.h"
 #include "guard.h"
 
-#define OK_LINE "HTTP/1.1 200 OK\r\n"
-#define ACE     "Content-Type: application/ace+cbor\r\n"
-#define DATE    "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-#define LONG_20 "abcdefghijklmnopqrst"
+#define OK_LINE  "HTTP/1.1 200 OK\r\n"
+#define ACE      "Content-Type: application/ace+cbor\r\n"
+#define DATE     "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+#define LONG_20  "abcdefghijklmnopqrst"
 #define LONG_100 LONG_20 LONG_20 LONG_20 LONG_20 LONG_20
 
 static const struct {
@@ -20,45 +20,60 @@ static const struct {
     bool is_ace_cbor;
 } answers[] = {
     {"length", OK_LINE ACE "Content-Length: 5\r\n\r\nhello", LK_OK, 200, "hello", -1, true},
-    {"length, names in any case", OK_LINE "cOnTeNt-LENGTH:5\r\nCONTENT-TYPE:APPLICATION/ACE+CBOR\r\n\r\nhello",
-     LK_OK, 200, "hello", -1, true},
-    {"type with a parameter", OK_LINE "Content-Type: application/ace+cbor ; q=1\r\nContent-Length: 1\r\n\r\nx",
-     LK_OK, 200, "x", -1, true},
-    {"another type", OK_LINE "Content-Type: application/ace+cborx\r\nContent-Length: 1\r\n\r\nx", LK_OK,
-     200, "x", -1, false},
-    {"spaces around a value", OK_LINE "Content-Length: \t 5 \t\r\n\r\nhello", LK_OK, 200, "hello", -1,
-     false},
+    {"length, names in any case",
+     OK_LINE "cOnTeNt-LENGTH:5\r\nCONTENT-TYPE:APPLICATION/ACE+CBOR\r\n\r\nhello", LK_OK, 200,
+     "hello", -1, true},
+    {"type with a parameter",
+     OK_LINE "Content-Type: application/ace+cbor ; q=1\r\nContent-Length: 1\r\n\r\nx", LK_OK, 200,
+     "x", -1, true},
+    {"another type", OK_LINE "Content-Type: application/ace+cborx\r\nContent-Length: 1\r\n\r\nx",
+     LK_OK, 200, "x", -1, false},
+    {"spaces around a value", OK_LINE "Content-Length: \t 5 \t\r\n\r\nhello", LK_OK, 200, "hello",
+     -1, false},
     {"no reason phrase", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", LK_OK, 200, "", -1, false},
-    {"no reason phrase and no space", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", LK_OK, 200, "", -1,
-     false},
+    {"no reason phrase and no space", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", LK_OK, 200, "",
+     -1, false},
     {"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", LK_OK, 200, "hi", -1, false},
-    {"no length: no body", "HTTP/1.1 503 Busy\r\nRetry-After: 30\r\n\r\n", LK_OK, 503, "", 30, false},
-    {"204", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", LK_OK, 204, "", -1, false},
-    {"100 first", "HTTP/1.1 100 Continue\r\n\r\n" OK_LINE "Content-Length: 2\r\n\r\nhi", LK_OK, 200, "hi",
-     -1, false},
-    {"a long header", OK_LINE "X-Long: " LONG_100 LONG_100 "\r\nContent-Length: 2\r\n\r\nhi", LK_OK, 200,
-     "hi", -1, false},
-    {"a long reason", "HTTP/1.1 200 " LONG_100 "\r\nContent-Length: 2\r\n\r\nhi", LK_OK, 200, "hi", -1,
+    {"no length: no body", "HTTP/1.1 503 Busy\r\nRetry-After: 30\r\n\r\n", LK_OK, 503, "", 30,
      false},
-    {"empty header value", OK_LINE "X-Empty:\r\nContent-Length: 2\r\n\r\nhi", LK_OK, 200, "hi", -1, false},
-    {"chunked", OK_LINE "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", LK_OK, 200,
-     "hello", -1, false},
-    {"chunked, hex in both cases", OK_LINE "Transfer-Encoding: Chunked\r\n\r\n0a\r\n0123456789\r\n00B\r\n"
-     "0123456789a\r\n0\r\n\r\n", LK_OK, 200, "01234567890123456789a", -1, false},
-    {"chunked, extension and trailer", OK_LINE "Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\n"
-     "X-Sum: 1\r\n\r\n", LK_OK, 200, "hi", -1, false},
-    {"retry in seconds", "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", LK_OK, 429, "",
-     7, false},
-    {"retry longer than believed", "HTTP/1.1 429 Slow\r\nRetry-After: 999999\r\nContent-Length: 0\r\n\r\n",
-     LK_OK, 429, "", LK_HTTP_RETRY_MAX_S, false},
-    {"retry at a date", "HTTP/1.1 503 No\r\n" DATE
-     "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\nContent-Length: 0\r\n\r\n", LK_OK, 503, "", 60, false},
-    {"retry at a date that is over", "HTTP/1.1 503 No\r\n" DATE
-     "Retry-After: Sun, 06 Nov 1994 08:40:37 GMT\r\nContent-Length: 0\r\n\r\n", LK_OK, 503, "", 0, false},
-    {"retry at a date, no Date", "HTTP/1.1 503 No\r\n"
-     "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\nContent-Length: 0\r\n\r\n", LK_OK, 503, "", -1, false},
-    {"retry nonsense", "HTTP/1.1 503 No\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n", LK_OK, 503, "",
+    {"204", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", LK_OK, 204, "", -1, false},
+    {"100 first", "HTTP/1.1 100 Continue\r\n\r\n" OK_LINE "Content-Length: 2\r\n\r\nhi", LK_OK, 200,
+     "hi", -1, false},
+    {"a long header", OK_LINE "X-Long: " LONG_100 LONG_100 "\r\nContent-Length: 2\r\n\r\nhi", LK_OK,
+     200, "hi", -1, false},
+    {"a long reason", "HTTP/1.1 200 " LONG_100 "\r\nContent-Length: 2\r\n\r\nhi", LK_OK, 200, "hi",
      -1, false},
+    {"empty header value", OK_LINE "X-Empty:\r\nContent-Length: 2\r\n\r\nhi", LK_OK, 200, "hi", -1,
+     false},
+    {"chunked", OK_LINE "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", LK_OK,
+     200, "hello", -1, false},
+    {"chunked, hex in both cases",
+     OK_LINE "Transfer-Encoding: Chunked\r\n\r\n0a\r\n0123456789\r\n00B\r\n"
+             "0123456789a\r\n0\r\n\r\n",
+     LK_OK, 200, "01234567890123456789a", -1, false},
+    {"chunked, extension and trailer",
+     OK_LINE "Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\n"
+             "X-Sum: 1\r\n\r\n",
+     LK_OK, 200, "hi", -1, false},
+    {"retry in seconds", "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", LK_OK,
+     429, "", 7, false},
+    {"retry longer than believed",
+     "HTTP/1.1 429 Slow\r\nRetry-After: 999999\r\nContent-Length: 0\r\n\r\n", LK_OK, 429, "",
+     LK_HTTP_RETRY_MAX_S, false},
+    {"retry at a date",
+     "HTTP/1.1 503 No\r\n" DATE
+     "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\nContent-Length: 0\r\n\r\n",
+     LK_OK, 503, "", 60, false},
+    {"retry at a date that is over",
+     "HTTP/1.1 503 No\r\n" DATE
+     "Retry-After: Sun, 06 Nov 1994 08:40:37 GMT\r\nContent-Length: 0\r\n\r\n",
+     LK_OK, 503, "", 0, false},
+    {"retry at a date, no Date",
+     "HTTP/1.1 503 No\r\n"
+     "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\nContent-Length: 0\r\n\r\n",
+     LK_OK, 503, "", -1, false},
+    {"retry nonsense", "HTTP/1.1 503 No\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n", LK_OK,
+     503, "", -1, false},
 
     {"another protocol", "ICAP/1.0 200 OK\r\n\r\n", LK_ERR_MALFORMED, 0, "", -1, false},
     {"HTTP/2 in text", "HTTP/2.0 200 OK\r\n\r\n", LK_ERR_UNSUPPORTED, 0, "", -1, false},
@@ -70,41 +85,53 @@ static const struct {
     {"bare LF", "HTTP/1.1 200 OK\n\n", LK_ERR_MALFORMED, 0, "", -1, false},
     {"CR inside a line", "HTTP/1.1 200 O\rK\r\n\r\n", LK_ERR_MALFORMED, 0, "", -1, false},
     {"folded header", OK_LINE "X-A: b\r\n c\r\n\r\n", LK_ERR_MALFORMED, 200, "", -1, false},
-    {"space before the colon", OK_LINE "Content-Length : 5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "", -1,
-     false},
-    {"header without colon", OK_LINE "Content-Length\r\n\r\n", LK_ERR_MALFORMED, 200, "", -1, false},
-    {"header without name", OK_LINE ": 5\r\n\r\n", LK_ERR_MALFORMED, 200, "", -1, false},
-    {"length twice", OK_LINE "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "",
+    {"space before the colon", OK_LINE "Content-Length : 5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "",
      -1, false},
-    {"length as a list", OK_LINE "Content-Length: 5, 5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "", -1, false},
+    {"header without colon", OK_LINE "Content-Length\r\n\r\n", LK_ERR_MALFORMED, 200, "", -1,
+     false},
+    {"header without name", OK_LINE ": 5\r\n\r\n", LK_ERR_MALFORMED, 200, "", -1, false},
+    {"length twice", OK_LINE "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+     LK_ERR_MALFORMED, 200, "", -1, false},
+    {"length as a list", OK_LINE "Content-Length: 5, 5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "", -1,
+     false},
     {"length negative", OK_LINE "Content-Length: -5\r\n\r\n", LK_ERR_MALFORMED, 200, "", -1, false},
-    {"length with a plus", OK_LINE "Content-Length: +5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "", -1, false},
-    {"length in hex", OK_LINE "Content-Length: 0x5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "", -1, false},
+    {"length with a plus", OK_LINE "Content-Length: +5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "", -1,
+     false},
+    {"length in hex", OK_LINE "Content-Length: 0x5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "", -1,
+     false},
     {"length empty", OK_LINE "Content-Length:\r\n\r\n", LK_ERR_MALFORMED, 200, "", -1, false},
-    {"length beyond 2^64", OK_LINE "Content-Length: 18446744073709551621\r\n\r\nhello", LK_ERR_MALFORMED, 200,
-     "", -1, false},
-    {"length behind a long blank", OK_LINE "Content-Length:                                                "
-     "                    5\r\n\r\nhello", LK_ERR_MALFORMED, 200, "", -1, false},
+    {"length beyond 2^64", OK_LINE "Content-Length: 18446744073709551621\r\n\r\nhello",
+     LK_ERR_MALFORMED, 200, "", -1, false},
+    {"length behind a long blank",
+     OK_LINE "Content-Length:                                                "
+             "                    5\r\n\r\nhello",
+     LK_ERR_MALFORMED, 200, "", -1, false},
     {"length and chunked", OK_LINE "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
      LK_ERR_MALFORMED, 200, "", -1, false},
     {"chunked and length", OK_LINE "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
      LK_ERR_MALFORMED, 200, "", -1, false},
-    {"another coding", OK_LINE "Transfer-Encoding: gzip\r\n\r\n", LK_ERR_UNSUPPORTED, 200, "", -1, false},
-    {"two codings", OK_LINE "Transfer-Encoding: gzip, chunked\r\n\r\n", LK_ERR_UNSUPPORTED, 200, "", -1,
+    {"another coding", OK_LINE "Transfer-Encoding: gzip\r\n\r\n", LK_ERR_UNSUPPORTED, 200, "", -1,
      false},
-    {"body longer than the room", OK_LINE "Content-Length: 65\r\n\r\n", LK_ERR_NO_SPACE, 200, "", -1, false},
-    {"bytes behind the body", OK_LINE "Content-Length: 2\r\n\r\nhix", LK_ERR_TRAILING, 200, "hi", -1, false},
-    {"100 without end", "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\n"
-     "HTTP/1.1 100 C\r\n\r\n", LK_ERR_MALFORMED, 100, "", -1, false},
-    {"100 with a body", "HTTP/1.1 100 C\r\nContent-Length: 2\r\n\r\nhi", LK_ERR_MALFORMED, 100, "", -1, false},
-    {"chunk size missing", OK_LINE "Transfer-Encoding: chunked\r\n\r\n\r\n", LK_ERR_MALFORMED, 200, "", -1,
-     false},
-    {"chunk size no number", OK_LINE "Transfer-Encoding: chunked\r\n\r\n2x\r\nhi\r\n", LK_ERR_MALFORMED, 200,
+    {"two codings", OK_LINE "Transfer-Encoding: gzip, chunked\r\n\r\n", LK_ERR_UNSUPPORTED, 200, "",
+     -1, false},
+    {"body longer than the room", OK_LINE "Content-Length: 65\r\n\r\n", LK_ERR_NO_SPACE, 200, "",
+     -1, false},
+    {"bytes behind the body", OK_LINE "Content-Length: 2\r\n\r\nhix", LK_ERR_TRAILING, 200, "hi",
+     -1, false},
+    {"100 without end",
+     "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\n"
+     "HTTP/1.1 100 C\r\n\r\n",
+     LK_ERR_MALFORMED, 100, "", -1, false},
+    {"100 with a body", "HTTP/1.1 100 C\r\nContent-Length: 2\r\n\r\nhi", LK_ERR_MALFORMED, 100, "",
+     -1, false},
+    {"chunk size missing", OK_LINE "Transfer-Encoding: chunked\r\n\r\n\r\n", LK_ERR_MALFORMED, 200,
      "", -1, false},
+    {"chunk size no number", OK_LINE "Transfer-Encoding: chunked\r\n\r\n2x\r\nhi\r\n",
+     LK_ERR_MALFORMED, 200, "", -1, false},
     {"chunk size 2^64 + 2", OK_LINE "Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\nhi\r\n",
      LK_ERR_LIMIT, 200, "", -1, false},
-    {"chunk longer than the room", OK_LINE "Transfer-Encoding: chunked\r\n\r\n41\r\n", LK_ERR_NO_SPACE, 200,
-     "", -1, false},
+    {"chunk longer than the room", OK_LINE "Transfer-Encoding: chunked\r\n\r\n41\r\n",
+     LK_ERR_NO_SPACE, 200, "", -1, false},
     {"chunk longer than it said", OK_LINE "Transfer-Encoding: chunked\r\n\r\n2\r\nhix\r\n0\r\n\r\n",
      LK_ERR_MALFORMED, 200, "hi", -1, false},
 };
@@ -186,7 +213,8 @@ answers_cut_short_are_not_done(void **state)
         if (answers[row].want != LK_OK)
             continue;
         for (cut = 0; cut < text.len; cut++) {
-            enum lk_err err = feed(&a, LK_BUF_OF(body), lk_span_of(text.ptr, cut), 0, SIZE_MAX, &guard);
+            enum lk_err err =
+                feed(&a, LK_BUF_OF(body), lk_span_of(text.ptr, cut), 0, SIZE_MAX, &guard);
 
             assert_err(answers[row].name, err, LK_OK);
             if (lk_http_answer_is_done(&a))
@@ -258,8 +286,9 @@ dates_are_read(void **state)
 static void
 requests_are_written(void **state)
 {
-    static const char want[] = "POST /oauth/token HTTP/1.1\r\nHost: h:8443\r\nConnection: close\r\n"
-                               "Content-Type: a/b\r\nAccept: a/b\r\nContent-Length: 10\r\n\r\n0123456789";
+    static const char want[] =
+        "POST /oauth/token HTTP/1.1\r\nHost: h:8443\r\nConnection: close\r\n"
+        "Content-Type: a/b\r\nAccept: a/b\r\nContent-Length: 10\r\n\r\n0123456789";
     struct lk_http_request q = {.host = LK_SPAN("h:8443"),
                                 .path = LK_SPAN("/oauth/token"),
                                 .content_type = LK_SPAN("a/b"),
@@ -292,9 +321,8 @@ static void
 requests_cannot_be_split(void **state)
 {
     static const char *const bad[] = {"", "a b", "a\r\nX: y", "a\n", "\x7f", "\xc3\xa9"};
-    struct lk_http_request good = {.host = LK_SPAN("h"),
-                                   .path = LK_SPAN("/"),
-                                   .content_type = LK_SPAN("a/b")};
+    struct lk_http_request good = {
+        .host = LK_SPAN("h"), .path = LK_SPAN("/"), .content_type = LK_SPAN("a/b")};
     uint8_t bytes[512];
     struct lk_span out;
     size_t i;

@@ -7,7 +7,10 @@
 #include "hex.h"
 
 /* LK_SPAN() for tables, which want constants. */
-#define TEXT(literal) {(const uint8_t *)("" literal), sizeof(literal) - 1}
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        (const uint8_t *)("" literal), sizeof(literal) - 1                                         \
+    }
 
 /* ---- reading: good specimens, and each of their parts broken in turn ---- */
 
@@ -381,8 +384,7 @@ connects_are_written(void **state)
     for (i = 0; i < sizeof(connects) / sizeof(connects[0]); i++) {
         uint8_t bytes[256];
         struct lk_span out;
-        enum lk_err err =
-            lk_mqtt_write_connect(&connects[i].connect, LK_BUF_OF(bytes), &out);
+        enum lk_err err = lk_mqtt_write_connect(&connects[i].connect, LK_BUF_OF(bytes), &out);
 
         if (connects[i].want != LK_OK) {
             assert_err(connects[i].name, err, connects[i].want);
@@ -467,8 +469,7 @@ chance(void)
 static bool
 is_inside(struct lk_span part, struct lk_span all)
 {
-    return part.ptr == NULL ||
-           (part.ptr >= all.ptr && part.ptr + part.len <= all.ptr + all.len);
+    return part.ptr == NULL || (part.ptr >= all.ptr && part.ptr + part.len <= all.ptr + all.len);
 }
 
 static void

@@ -91,8 +91,11 @@ script_close(void *ctx)
 static inline struct lk_transport
 script_transport(struct script *s)
 {
-    return (struct lk_transport){
-        .open = script_open, .read = script_read, .write = script_write, .close = script_close, .ctx = s};
+    return (struct lk_transport){.open = script_open,
+                                 .read = script_read,
+                                 .write = script_write,
+                                 .close = script_close,
+                                 .ctx = s};
 }
 
 static inline void

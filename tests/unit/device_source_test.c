@@ -447,12 +447,14 @@ static const struct {
     const char *name, *text;
     enum lk_err want;
 } bad_answers[] = {
-    {"a web page", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi", LK_ERR_TYPE},
+    {"a web page", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi",
+     LK_ERR_TYPE},
     {"no HTTP", "220 smtp.example ESMTP\r\n", LK_ERR_MALFORMED},
     {"empty", "HTTP/1.1 200 OK\r\nContent-Type: application/ace+cbor\r\n\r\n", LK_ERR_TRUNCATED},
     {"body too long", "HTTP/1.1 200 OK\r\nContent-Length: 769\r\n\r\n", LK_ERR_NO_SPACE},
     {"token too long",
-     "HTTP/1.1 200 OK\r\nContent-Type: application/ace+cbor\r\nContent-Length: 6\r\n\r\n\xa2\x02\x14\x01"
+     "HTTP/1.1 200 OK\r\nContent-Type: application/ace+cbor\r\nContent-Length: "
+     "6\r\n\r\n\xa2\x02\x14\x01"
      "\x59\x01",
      LK_ERR_TRUNCATED},
 };

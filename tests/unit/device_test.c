@@ -7,7 +7,7 @@
 #include "device_script.h"
 #include "hex.h"
 
-#define T0 5000u
+#define T0             5000u
 #define CONNACK_5      "20 12 00 00 0f 15 000a 4f41555448322d435754 00"
 #define CONNACK_METHOD "20 10 %s 00 0d 15 000a 4f41555448322d435754"
 #define CONNACK_NEW    "20 10 00 00 0d 15 000a 4f41555448322d435754"
@@ -62,7 +62,8 @@ on_event(void *ctx, struct lk_device *device, const struct lk_device_event *even
     keep(h->command_id, sizeof(h->command_id), event->command_id);
     if (event->kind == LK_DEVICE_COMMAND && b->answer_commands)
         assert_err("result",
-                   lk_device_result(device, event->command_id, LK_RESULT_DONE, LK_SPAN("ok")), LK_OK);
+                   lk_device_result(device, event->command_id, LK_RESULT_DONE, LK_SPAN("ok")),
+                   LK_OK);
 }
 
 static struct lk_device_config
@@ -191,9 +192,8 @@ bench_up(struct bench *b, const struct lk_device_config *config)
     assert_err("init", lk_device_init(&b->device, config), LK_OK);
     (void)step(b);
     give_token(b, 'A');
-    assert_true(contains(sent(b, LK_MQTT_CONNECT), config->version == LK_MQTT_5 && !config->bearer
-                                                       ? "tokeA"
-                                                       : "dG9rZUE"));
+    assert_true(contains(sent(b, LK_MQTT_CONNECT),
+                         config->version == LK_MQTT_5 && !config->bearer ? "tokeA" : "dG9rZUE"));
     if (config->version == LK_MQTT_5 && !config->bearer)
         say(b, CONNACK_NEW);
     else
@@ -246,11 +246,11 @@ connects_with_a_password(void **state)
     assert_err("init", lk_device_init(&b.device, &c), LK_OK);
     (void)step(&b);
     give_token(&b, 'A');
-    assert_true(lk_span_equal(
-        sent(&b, LK_MQTT_CONNECT),
-        hex_bytes("10 23 0004 4d515454 04 c2 003c 0006 70756d702d37 0006 70756d702d37"
-                  " 0007 644739725a5545",
-                  LK_BUF_OF(want_room))));
+    assert_true(
+        lk_span_equal(sent(&b, LK_MQTT_CONNECT),
+                      hex_bytes("10 23 0004 4d515454 04 c2 003c 0006 70756d702d37 0006 70756d702d37"
+                                " 0007 644739725a5545",
+                                LK_BUF_OF(want_room))));
     say(&b, "20 02 00 00");
     (void)step(&b);
     assert_true(lk_device_is_connected(&b.device));
@@ -598,7 +598,8 @@ qos_1_is_sent_again_until_acknowledged(void **state)
     (void)step(&b);
     b.broker.end = LK_ERR_BUSY;
     assert_err("offline", lk_device_telemetry(&b.device, LK_SPAN("2"), 1, &second), LK_OK);
-    assert_err("offline QoS 0", lk_device_telemetry(&b.device, LK_SPAN("3"), 0, NULL), LK_ERR_STATE);
+    assert_err("offline QoS 0", lk_device_telemetry(&b.device, LK_SPAN("3"), 0, NULL),
+               LK_ERR_STATE);
     (void)after(&b, 1000);
     (void)sent(&b, LK_MQTT_CONNECT);
     say(&b, CONNACK_OLD);
@@ -626,11 +627,11 @@ keeps_to_the_brokers_limits(void **state)
     assert_err("init", lk_device_init(&b.device, &c), LK_OK);
     (void)step(&b);
     for (i = 0; i < 3; i++)
-        assert_err("queue", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL),
-                   LK_OK);
-    assert_err("queue long", lk_device_publish(&b.device, LK_SPAN("t"),
-                                               LK_SPAN("0123456789012345678901234567890"), 1, false,
-                                               NULL),
+        assert_err("queue",
+                   lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL), LK_OK);
+    assert_err("queue long",
+               lk_device_publish(&b.device, LK_SPAN("t"),
+                                 LK_SPAN("0123456789012345678901234567890"), 1, false, NULL),
                LK_OK);
     give_token(&b, 'A');
     (void)sent(&b, LK_MQTT_CONNECT);
@@ -648,8 +649,9 @@ keeps_to_the_brokers_limits(void **state)
     sent_nothing_more(&b); /* the long one was given up, and the application told */
     assert_int_equal(last(&b, LK_DEVICE_PUBLISHED)->err, LK_ERR_LIMIT);
     assert_int_equal(lk_device_pending(&b.device), 1);
-    assert_err("long now", lk_device_publish(&b.device, LK_SPAN("t"),
-                                             LK_SPAN("0123456789012345678901234567890"), 0, false, NULL),
+    assert_err("long now",
+               lk_device_publish(&b.device, LK_SPAN("t"),
+                                 LK_SPAN("0123456789012345678901234567890"), 0, false, NULL),
                LK_ERR_LIMIT);
     (void)after(&b, 7500);
     (void)sent(&b, LK_MQTT_PINGREQ);
@@ -696,9 +698,11 @@ notices_a_broker_that_reads_nothing(void **state)
     c.keep_alive_s = 20;
     bench_up(&b, &c);
     b.broker.write_err = LK_ERR_BUSY;
-    while (lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("0123456789"), 0, false, NULL) == LK_OK)
+    while (lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("0123456789"), 0, false, NULL) ==
+           LK_OK)
         continue;
-    assert_err("full", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("0123456789"), 0, false, NULL),
+    assert_err("full",
+               lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("0123456789"), 0, false, NULL),
                LK_ERR_BUSY);
     want = step(&b);
     assert_int_equal(want.link_io, LK_WANT_WRITE | LK_WANT_READ);
@@ -711,8 +715,8 @@ notices_a_broker_that_reads_nothing(void **state)
 static void
 subscribes_and_answers_commands(void **state)
 {
-    static const struct lk_device_filter filter = {
-        {(const uint8_t *)"devices/pump-7/config/#", 23}, 0};
+    static const struct lk_device_filter filter = {{(const uint8_t *)"devices/pump-7/config/#", 23},
+                                                   0};
     static struct bench b;
     struct lk_device_config c = bench_config(&b);
     struct lk_span packet;
@@ -763,9 +767,11 @@ topics_of_another_tenant(void **state)
     (void)state;
     c.id = LK_SPAN("acme~pump-7");
     assert_err("init", lk_device_init(&b.device, &c), LK_OK);
-    assert_err("topic", lk_device_topic(&b.device, LK_SPAN("telemetry"), LK_BUF_OF(room), &topic), LK_OK);
+    assert_err("topic", lk_device_topic(&b.device, LK_SPAN("telemetry"), LK_BUF_OF(room), &topic),
+               LK_OK);
     assert_true(lk_span_is(topic, "t/acme/devices/acme~pump-7/telemetry"));
-    assert_err("room", lk_device_topic(&b.device, LK_SPAN("telemetry"), (struct lk_buf){room, 35}, &topic),
+    assert_err("room",
+               lk_device_topic(&b.device, LK_SPAN("telemetry"), (struct lk_buf){room, 35}, &topic),
                LK_ERR_NO_SPACE);
 }
 
@@ -808,7 +814,8 @@ stops_in_order(void **state)
 
     (void)state;
     bench_up(&b, &c);
-    assert_err("publish", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL), LK_OK);
+    assert_err("publish", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL),
+               LK_OK);
     lk_device_stop(&b.device);
     assert_err("stopping", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL),
                LK_ERR_STATE);
@@ -827,7 +834,8 @@ stops_in_order(void **state)
     /* Nobody answers: not for ever. */
     c = bench_config(&b);
     bench_up(&b, &c);
-    assert_err("publish", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL), LK_OK);
+    assert_err("publish", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL),
+               LK_OK);
     lk_device_stop(&b.device);
     (void)step(&b);
     (void)after(&b, LK_DEVICE_STOP_MS);
@@ -868,7 +876,8 @@ wipes_everything(void **state)
 
     (void)state;
     bench_up(&b, &c);
-    assert_err("publish", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL), LK_OK);
+    assert_err("publish", lk_device_publish(&b.device, LK_SPAN("t"), LK_SPAN("x"), 1, false, NULL),
+               LK_OK);
     lk_device_wipe(&b.device);
     lk_source_wipe(&b.source);
     assert_false(b.broker.is_open);
@@ -880,7 +889,8 @@ wipes_everything(void **state)
         assert_int_equal(b.in_room[i], 0);
 }
 
-/* Whatever the broker says, in whatever pieces: no crash, no spinning, and in the end a new start. */
+/* Whatever the broker says, in whatever pieces: no crash, no spinning, and in the end a new start.
+ */
 static void
 survives_a_mad_broker(void **state)
 {
@@ -918,7 +928,8 @@ survives_a_mad_broker(void **state)
         }
         (void)after(&b, 5);
         b.heard_len = 0;
-        assert_true(step(&b).until_ms > b.now_ms || !b.broker.is_open || b.broker.in_at < b.broker.in_len);
+        assert_true(step(&b).until_ms > b.now_ms || !b.broker.is_open ||
+                    b.broker.in_at < b.broker.in_len);
         lk_device_wipe(&b.device);
     }
 }
@@ -931,8 +942,8 @@ static const struct {
     const char *command, *args;
 } commands[] = {
     {"all there is",
-     "{\"id\":\"c1\",\"name\":\"set\",\"args\":{\"v\":[1,2]},\"issued_at\":1,\"expires_at\":5}", LK_OK,
-     "set", "{\"v\":[1,2]}"},
+     "{\"id\":\"c1\",\"name\":\"set\",\"args\":{\"v\":[1,2]},\"issued_at\":1,\"expires_at\":5}",
+     LK_OK, "set", "{\"v\":[1,2]}"},
     {"a name only", "{\"name\":\"set\"}", LK_OK, "set", ""},
     {"unknown members", "{\"x\":{\"y\":null},\"name\":\"set\"}", LK_OK, "set", ""},
     {"no name", "{\"id\":\"c1\"}", LK_ERR_MISSING, "", ""},
@@ -979,15 +990,19 @@ results_keep_their_limits(void **state)
     (void)state;
     memset(detail, 'd', sizeof(detail));
     bench_up(&b, &c);
-    assert_err("long", lk_device_result(&b.device, LK_SPAN("c1"), LK_RESULT_FAILED,
-                                        lk_span_of(detail, sizeof(detail))),
+    assert_err("long",
+               lk_device_result(&b.device, LK_SPAN("c1"), LK_RESULT_FAILED,
+                                lk_span_of(detail, sizeof(detail))),
                LK_ERR_LIMIT);
     assert_err("not UTF-8",
-               lk_device_result(&b.device, LK_SPAN("c1"), LK_RESULT_FAILED, LK_SPAN("\xff")), LK_ERR_UTF8);
-    assert_err("quotes", lk_device_result(&b.device, LK_SPAN("c1"), LK_RESULT_FAILED, LK_SPAN("a \"b\"")),
+               lk_device_result(&b.device, LK_SPAN("c1"), LK_RESULT_FAILED, LK_SPAN("\xff")),
+               LK_ERR_UTF8);
+    assert_err("quotes",
+               lk_device_result(&b.device, LK_SPAN("c1"), LK_RESULT_FAILED, LK_SPAN("a \"b\"")),
                LK_OK);
     (void)step(&b);
-    assert_true(contains(sent(&b, LK_MQTT_PUBLISH), "{\"state\":\"failed\",\"detail\":\"a \\\"b\\\"\"}"));
+    assert_true(
+        contains(sent(&b, LK_MQTT_PUBLISH), "{\"state\":\"failed\",\"detail\":\"a \\\"b\\\"\"}"));
 }
 
 int

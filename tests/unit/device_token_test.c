@@ -72,8 +72,8 @@ static const struct {
     int32_t error;
 } answers[] = {
     {"token", "a2 01 43 aabbcc 02 1903e8", LK_OK, 1000, 0},
-    {"token, bearer, refresh, scope", "a5 01 43 aabbcc 02 14 09 63 613a62 1822 01 1825 42 7272", LK_OK,
-     20, 0},
+    {"token, bearer, refresh, scope", "a5 01 43 aabbcc 02 14 09 63 613a62 1822 01 1825 42 7272",
+     LK_OK, 20, 0},
     {"unknown keys are ignored", "a4 01 41 aa 02 14 1903e7 01 61 78 80", LK_OK, 20, 0},
     {"scope as bytes", "a3 01 41 aa 02 14 09 41 80", LK_OK, 20, 0},
     {"lifetime longer than believed", "a2 01 41 aa 02 1b 00000001 00000000", LK_OK, 31622400, 0},
@@ -120,8 +120,8 @@ answers_are_read(void **state)
         if (answers[i].want != LK_OK)
             continue;
         for (cut = 0; cut < body.len; cut++) {
-            struct lk_span part = {guard_put(&guard, hex_bytes(answers[i].hex, LK_BUF_OF(room)).ptr, cut),
-                                   cut};
+            struct lk_span part = {
+                guard_put(&guard, hex_bytes(answers[i].hex, LK_BUF_OF(room)).ptr, cut), cut};
 
             if (lk_token_answer_parse(part, &a) == LK_OK)
                 fail_msg("%s: read after %zu bytes", answers[i].name, cut);
@@ -138,7 +138,8 @@ parts_of_an_answer(void **state)
     struct lk_token_answer a;
 
     (void)state;
-    assert_err("parts", lk_token_answer_parse(hex_bytes(answers[1].hex, LK_BUF_OF(room)), &a), LK_OK);
+    assert_err("parts", lk_token_answer_parse(hex_bytes(answers[1].hex, LK_BUF_OF(room)), &a),
+               LK_OK);
     assert_int_equal(a.access_token.len, 3);
     assert_int_equal(a.access_token.ptr[2], 0xcc);
     assert_true(lk_span_is(a.refresh_token, "rr"));
