@@ -156,8 +156,8 @@ lk_http_date_parse(struct lk_span text, int64_t *seconds)
     if (year < 1970 || day < 1 || day > month_days[month] || hour > 23 || minute > 59 ||
         second > 60)
         return LK_ERR_RANGE;
-    *seconds = (int64_t)days_since_1970(year, month, day) * 86400 +
-               (hour * 3600 + minute * 60 + second);
+    *seconds =
+        (int64_t)days_since_1970(year, month, day) * 86400 + (hour * 3600 + minute * 60 + second);
     return LK_OK;
 }
 

@@ -8,6 +8,16 @@ struct in {
     const uint8_t *pos, *end;
 };
 
+static struct in
+in_open(struct lk_span bytes)
+{
+    struct in r = {LK_OK, bytes.ptr, bytes.ptr};
+
+    if (bytes.len > 0) /* an absent span may be NULL */
+        r.end += bytes.len;
+    return r;
+}
+
 static void
 fail(struct in *r, enum lk_err err)
 {
@@ -250,11 +260,12 @@ take_properties(struct in *r, enum lk_mqtt_type type, struct lk_mqtt_properties 
 {
     size_t len = take_varint(r);
     struct lk_span all = take(r, len);
-    struct in inner = {r->err, all.ptr, all.ptr + all.len};
+    struct in inner = {LK_OK, all.ptr, all.ptr};
     uint64_t seen = 0;
 
     if (r->err != LK_OK)
         return;
+    inner.end += all.len;
     while (inner.pos < inner.end) {
         uint8_t id = take_u8(&inner);
         enum kind kind = property_kind(id, type);
@@ -422,7 +433,7 @@ read_reasoned(struct in *r, struct lk_mqtt_packet *p)
 enum lk_err
 lk_mqtt_frame(struct lk_span bytes, uint8_t *type, size_t *len)
 {
-    struct in r = {LK_OK, bytes.ptr, bytes.ptr + bytes.len};
+    struct in r = in_open(bytes);
     uint32_t left;
 
     *type = take_u8(&r);
@@ -474,7 +485,7 @@ enum lk_err
 lk_mqtt_parse(uint8_t version, struct lk_span bytes, struct lk_mqtt_packet *packet)
 {
     struct lk_mqtt_packet p = {0};
-    struct in r = {LK_OK, bytes.ptr, bytes.ptr + bytes.len};
+    struct in r = in_open(bytes);
     uint8_t first = take_u8(&r);
     uint32_t left = take_varint(&r);
 

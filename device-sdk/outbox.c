@@ -30,10 +30,11 @@ head_write(uint8_t *head, size_t len, uint16_t packet_id)
 bool
 outbox_next(const struct lk_outbox *box, size_t *at, struct outbox_entry *entry)
 {
-    const uint8_t *head = box->room.ptr + *at;
+    const uint8_t *head;
 
     if (*at >= box->len)
         return false;
+    head = box->room.ptr + *at;
     entry->at = *at;
     entry->packet_id = (uint16_t)(head[4] << 8 | head[5]);
     entry->sent = (head[6] & FLAG_SENT) != 0;
@@ -64,27 +65,29 @@ free_id(struct lk_outbox *box)
     return box->last_id;
 }
 
+static enum lk_err
+no_room(const struct lk_outbox *box)
+{
+    return box->len > 0 ? LK_ERR_BUSY : LK_ERR_LIMIT;
+}
+
 enum lk_err
 outbox_put(struct lk_outbox *box, uint8_t version, struct lk_mqtt_publish *p)
 {
-    uint8_t *head = box->room.ptr + box->len;
-    size_t left = box->room.cap - box->len;
-    struct lk_span packet = {NULL, 0};
+    struct lk_buf free;
+    struct lk_span packet;
     enum lk_err err;
 
     p->packet_id = 0;
-    if (left > HEAD_LEN) {
-        p->packet_id = free_id(box);
-        err = lk_mqtt_write_publish(version, p, (struct lk_buf){head + HEAD_LEN, left - HEAD_LEN},
-                                    &packet);
-    } else {
-        err = LK_ERR_NO_SPACE;
-    }
-    if (err == LK_ERR_NO_SPACE)
-        err = box->len > 0 ? LK_ERR_BUSY : LK_ERR_LIMIT;
+    if (box->room.cap - box->len <= HEAD_LEN)
+        return no_room(box);
+    p->packet_id = free_id(box);
+    free.ptr = box->room.ptr + box->len + HEAD_LEN;
+    free.cap = box->room.cap - box->len - HEAD_LEN;
+    err = lk_mqtt_write_publish(version, p, free, &packet);
     if (err != LK_OK)
-        return err;
-    head_write(head, packet.len, p->packet_id);
+        return err == LK_ERR_NO_SPACE ? no_room(box) : err;
+    head_write(free.ptr - HEAD_LEN, packet.len, p->packet_id);
     box->len += HEAD_LEN + packet.len;
     return LK_OK;
 }

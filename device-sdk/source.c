@@ -68,8 +68,8 @@ static void
 fail(struct lk_source *s, enum lk_err err, uint64_t now_ms)
 {
     s->next_ms = now_ms + pause_after_failure(s);
-    s->report = (struct lk_source_report){
-        .err = err, .status = s->answer.status, .next_ms = s->next_ms};
+    s->report =
+        (struct lk_source_report){.err = err, .status = s->answer.status, .next_ms = s->next_ms};
     end_attempt(s);
 }
 
@@ -257,8 +257,8 @@ answered(struct lk_source *s, uint64_t now_ms)
     }
     s->failures = 0;
     s->breaker_open = false;
-    s->report = (struct lk_source_report){
-        .err = LK_OK, .status = s->answer.status, .next_ms = s->next_ms};
+    s->report =
+        (struct lk_source_report){.err = LK_OK, .status = s->answer.status, .next_ms = s->next_ms};
     end_attempt(s);
 }
 

@@ -274,7 +274,8 @@ board_print(const struct board *b, const struct lk_device_event *e)
         break;
     case LK_DEVICE_DISCONNECTED:
         printf("disconnected reason=0x%02x (%s) err=%s again_in_ms=%" PRIu64 "\n", e->reason,
-               lk_mqtt_reason_text(e->reason), lk_err_name(e->err), wait_ms);
+               e->reason == 0 ? "none given" : lk_mqtt_reason_text(e->reason), lk_err_name(e->err),
+               wait_ms);
         break;
     case LK_DEVICE_SUBSCRIBED:
         printf("subscribed filter=%.*s %s=0x%02x\n", (int)e->topic.len, (const char *)e->topic.ptr,

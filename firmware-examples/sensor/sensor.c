@@ -28,7 +28,7 @@ static uint8_t token_room[1024], work_room[2048], in_room[512], out_room[2048], 
 struct sensor {
     struct board board;
     uint32_t sent, acknowledged, renewals;
-    bool was_connected;
+    uint32_t serial;  /* of the token the last connection began with */
     uint64_t next_ms; /* reading */
     int32_t centi_celsius;
 };
@@ -64,9 +64,10 @@ on_event(void *ctx, struct lk_device *d, const struct lk_device_event *event)
         break;
     case LK_DEVICE_CONNECTED:
         /* Where the token is the password, a new one comes with a new connection. */
-        if (s->was_connected && (s->board.options.bearer || s->board.options.version != LK_MQTT_5))
+        if (s->serial != 0 && s->serial != lk_source_serial(&source) &&
+            (s->board.options.bearer || s->board.options.version != LK_MQTT_5))
             printf("renewed token with a new connection n=%" PRIu32 "\n", ++s->renewals);
-        s->was_connected = true;
+        s->serial = lk_source_serial(&source);
         break;
     case LK_DEVICE_TOKEN:
     case LK_DEVICE_TOKEN_FAILED:

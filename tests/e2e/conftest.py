@@ -18,6 +18,8 @@ for _name in list(os.environ):
                                                      "SSL_CERT_FILE", "SSL_CERT_DIR"):
         del os.environ[_name]
 
+os.environ.setdefault("LATCHKEY_BUILD", str(installation.BUILD))
+
 REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|LeakSanitizer: detected")
 HERE = Path(__file__).resolve().parent
 

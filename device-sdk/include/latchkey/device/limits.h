@@ -16,20 +16,17 @@
 #define LK_HTTP_RETRY_MAX_S 3600  /* longest Retry-After that is believed */
 
 /* Token source */
-#define LK_SOURCE_REFRESH_MAX      256   /* bytes of a refresh token; a longer one is not kept */
-#define LK_SOURCE_TIMEOUT_MS       30000 /* to connect; and again to ask and be answered */
-#define LK_SOURCE_BACKOFF_MS       1000  /* first upper bound of the full-jitter pause; doubles */
-#define LK_SOURCE_BACKOFF_MAX_MS   60000 /* its last upper bound */
-#define LK_SOURCE_BREAKER_FAILURES 6     /* failures in a row that open the breaker */
-#define LK_SOURCE_BREAKER_MS                                                                       \
-    300000 /* pause while it is open; then one attempt, half as long again                         \
-              at most by jitter */
-#define LK_SOURCE_RENEW_PERCENT  75 /* of the lifetime, in the middle */
-#define LK_SOURCE_JITTER_PERCENT 5  /* to either side of it */
-#define LK_SOURCE_GRACE_MS                                                                         \
-    45000 /* how long an unanswered refresh may be repeated. The server                            \
-             takes a used refresh token again for 60 s (contracts                                  \
-             section 8); later, using it would revoke the family */
+#define LK_SOURCE_REFRESH_MAX      128 /* bytes of a refresh token, ours have 52; longer: not kept */
+#define LK_SOURCE_TIMEOUT_MS       30000  /* to connect; and again to ask and be answered */
+#define LK_SOURCE_BACKOFF_MS       1000   /* first upper bound of the full-jitter pause; doubles */
+#define LK_SOURCE_BACKOFF_MAX_MS   60000  /* its last upper bound */
+#define LK_SOURCE_BREAKER_FAILURES 6      /* failures in a row that open the breaker */
+#define LK_SOURCE_BREAKER_MS       300000 /* while it is open; by chance up to half as long again */
+#define LK_SOURCE_RENEW_PERCENT    75     /* of the lifetime, in the middle */
+#define LK_SOURCE_JITTER_PERCENT   5      /* to either side of it */
+/* How long an unanswered refresh may be repeated. The server takes a used refresh token again for
+ * 60 s (contracts section 8); later, using it would revoke the family. */
+#define LK_SOURCE_GRACE_MS       45000
 #define LK_SOURCE_LIFETIME_MAX_S 31622400 /* longest expires_in that is believed: 366 days */
 
 /* MQTT */

@@ -33,8 +33,8 @@ struct lk_source_config {
     struct lk_span audience, scope; /* absent: the server's default, which is right for MQTT */
     enum lk_format format;          /* LK_FORMAT_CWT or LK_FORMAT_JWT */
     uint32_t expires_in_s;          /* ask for a shorter life; 0: the server's default */
-    struct lk_buf token_room;       /* for the token: a CWT has about 300 bytes, a JWT 600 */
-    struct lk_buf work_room;        /* request and answer: the token's room and 768 bytes */
+    struct lk_buf token_room;       /* for the token: a CWT has about 200 bytes, a JWT 420 */
+    struct lk_buf work_room;        /* request and answer: the token and 400 bytes */
 };
 
 /** What the last finished attempt came to; LK_ERR_BUSY before there was one. */
