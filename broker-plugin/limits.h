@@ -1,0 +1,63 @@
+/*
+ * limits.h - everything a stranger, a device or a file can make the plugin spend.
+ */
+#ifndef PLUGIN_LIMITS_H
+#define PLUGIN_LIMITS_H
+
+/* options */
+#define OPTION_TEXT_MAX   512     /* bytes of a value: paths and URLs */
+#define OPTION_NAME_MAX   48      /* bytes of an option's name */
+#define OPTIONS_GIVEN_MAX 64      /* options in mosquitto.conf and the file together */
+#define OPTION_FILE_MAX   65536   /* bytes of the file named by `config` */
+#define OPTION_ERROR_MAX  512     /* bytes of a message about a wrong option */
+#define CLIENT_SECRET_MAX 256     /* bytes of client_secret_file; ours are 43 */
+#define SESSIONS_MAX_CEIL 4000000 /* most that max_sessions may say: two tables of 64 MiB */
+#define CACHE_SIZE_CEIL   4194304 /* most that cache_size may say: 192 MiB */
+
+/* logins */
+#define CLIENT_ID_MAX 256 /* bytes; a subject, ':' and a suffix */
+#define SUBJECT_SESSIONS                                                                           \
+    4                       /* times max_connections_per_subject: sessions kept of one subject,    \
+                               so that a device with ever new suffixes drops only its own */
+#define FAIL_ADDRESSES 1024 /* addresses whose failed logins are counted; power of two */
+
+/* work of one turn of the broker's loop */
+#define TURN_KICKS    50    /* 20 us each: 1 ms */
+#define TURN_REAPED   200   /* sessions forgotten */
+#define TURN_COMPILED 200   /* grants compiled again after a new scope map, some 5 us each */
+#define TURN_BUCKETS  16384 /* places of the session table looked at, for the above or a save */
+#define TURN_SAVED    200   /* sessions written into a chunk of the state file */
+
+/* times */
+#define RECHECK_WINDOW_MS 1000       /* after RELOAD, if no tick comes first */
+#define DYING_MS          2000       /* a replaced session is kept so long where no tick comes */
+#define TICK_EXPECTED_MS  2000       /* after the first event */
+#define KICK_AGAIN_MS     1000       /* a WebSocket client leaves a little later than it is told */
+#define LIFETIME_MAX_S    3153600000 /* a hundred years; keeps sums of times in range */
+
+/* log */
+#define LOG_LINE         900  /* bytes: the broker has room for 1000 with its time stamp */
+#define DENIALS_BURST    50   /* lines about denied topics a session may cause at once ... */
+#define DENIALS_REFILL_S 2    /* ... and one more every so many seconds; the rest is counted */
+#define UNKNOWN_LOG_MS   1000 /* lines about clients nobody knows: one in so many ms */
+
+/* background thread */
+#define JWKS_MAX         262144 /* bytes of a key document */
+#define KEYS_FETCH_MS    10000  /* one request, in all */
+#define KEYS_ASK_MS      10000  /* an unknown kid asks for keys at most this often */
+#define KEYS_RETRY_MIN_S 1      /* after a failure; doubles up to ... */
+#define KEYS_RETRY_MAX_S 60
+#define NOTES_MAX        256 /* messages waiting for the broker's thread */
+#define WAKE_REPEAT_US   800 /* a signal just before epoll_wait is lost: repeat */
+#define WAKE_REPEATS     400 /* then leave it to the next ordinary turn */
+#define WAKE_IDLE_MS     500 /* longest sleep of the wake thread */
+
+/* state file */
+#define STATE_CHUNK       65536      /* bytes handed to the background thread at once */
+#define STATE_RECORD_MAX  16384      /* bytes of one session in it */
+#define STATE_SLOTS       4          /* chunks under way */
+#define STATE_INTERVAL_MS 5000       /* between two saves, if anything changed */
+#define STATE_FINISH_MS   5000       /* at the end, to save what is left */
+#define STATE_FILE_MAX    2147483648 /* bytes; more is not a file of ours */
+
+#endif
