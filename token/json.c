@@ -171,8 +171,11 @@ string_walk(struct walk *w)
         return;
     }
     start = ++w->p;
-    while (string_step(w, out) > 0)
-        continue;
+    do {
+        /* most of a string is plain */
+        while (w->p < w->end && *w->p >= 0x20 && *w->p != '"' && *w->p != '\\')
+            w->p++;
+    } while (string_step(w, out) > 0);
     if (w->err != LK_OK)
         return;
     if (!lk_utf8_is_valid(lk_span_of(start, (size_t)(w->p - start)))) {
@@ -369,6 +372,19 @@ strings_equal(const uint8_t *a, const uint8_t *b, const uint8_t *end)
     return true;
 }
 
+/* FNV-1a of what a checked string stands for: tells most strings apart without comparing them. */
+static uint32_t
+string_hash(const uint8_t *string, const uint8_t *end)
+{
+    struct bytes b = {.w = {string, end, LK_OK}};
+    uint32_t hash = 0x811c9dc5;
+    uint8_t byte;
+
+    while (bytes_next(&b, &byte))
+        hash = (hash ^ byte) * 0x01000193;
+    return hash;
+}
+
 /* At the first member or the end of an object whose brace is under the walk. */
 static bool
 members_begin(struct walk *w)
@@ -388,12 +404,34 @@ members_continue(struct walk *w)
     return true;
 }
 
+struct name {
+    const uint8_t *at; /* behind the opening quote */
+    uint32_t hash;
+};
+
+/* Add a name to those of its object; it must be a new one. */
+static void
+name_add(struct walk *w, struct name names[LK_MEMBERS_MAX], size_t *count, const uint8_t *at)
+{
+    struct name name = {at, 0};
+
+    if (*count == LK_MEMBERS_MAX)
+        walk_fail(w, LK_ERR_LIMIT);
+    if (w->err != LK_OK)
+        return;
+    name.hash = string_hash(at, w->end);
+    for (size_t i = 0; i < *count; i++)
+        if (names[i].hash == name.hash && strings_equal(names[i].at, at, w->end))
+            walk_fail(w, LK_ERR_DUPLICATE);
+    names[(*count)++] = name;
+}
+
 /* Check one object, which begins at `p`: grammar to its end, and its own names told apart. */
 static enum lk_err
 object_check(const uint8_t *p, const uint8_t *end, size_t depth)
 {
     struct walk w = {p, end, LK_OK};
-    const uint8_t *names[LK_MEMBERS_MAX];
+    struct name names[LK_MEMBERS_MAX];
     size_t count = 0;
 
     if (!members_begin(&w)) {
@@ -405,14 +443,7 @@ object_check(const uint8_t *p, const uint8_t *end, size_t depth)
         const uint8_t *name = w.p + 1;
 
         name_walk(&w);
-        for (size_t i = 0; i < count && w.err == LK_OK; i++)
-            if (strings_equal(names[i], name, end))
-                walk_fail(&w, LK_ERR_DUPLICATE);
-        if (count == LK_MEMBERS_MAX)
-            walk_fail(&w, LK_ERR_LIMIT);
-        if (w.err != LK_OK)
-            return w.err;
-        names[count++] = name;
+        name_add(&w, names, &count, name);
         value_walk(&w, depth);
     } while (members_continue(&w));
     if (walk_peek(&w) != '}')

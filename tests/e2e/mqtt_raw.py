@@ -21,7 +21,7 @@ V311, V5 = 4, 5
 SESSION_EXPIRY, RECEIVE_MAXIMUM = 0x11, 0x21
 AUTH_METHOD, AUTH_DATA, WILL_DELAY = 0x15, 0x16, 0x18
 
-CONTINUE, REAUTHENTICATE = 0x18, 0x19
+NO_SUBSCRIBERS, CONTINUE, REAUTHENTICATE = 0x10, 0x18, 0x19
 
 # MQTT 5 section 2.2.2.2: how the value of each property is written.
 _BYTE, _TWO, _FOUR, _VARINT, _TEXT, _PAIR = range(6)
@@ -172,6 +172,13 @@ def parse(kind, flags, body, version):
     return p
 
 
+def readable(sock, timeout):
+    """select() cannot take the thousandth file descriptor; poll() can."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
+
+
 class Client:
     def __init__(self, port, version=V5, host="127.0.0.1", tls=None, timeout=10):
         """`tls`: a CA file, or an ssl.SSLContext."""
@@ -230,7 +237,7 @@ class Client:
         return self.next_id
 
     def publish(self, topic, payload=b"", qos=1, retain=False, props=None, wait=True):
-        """@return the PUBACK's reason code; None for QoS 0."""
+        """@return the PUBACK's reason code, 0 also for "nobody has subscribed"; None for QoS 0."""
         body, number = text(topic), 0
         if qos:
             number = self.new_id()
@@ -240,7 +247,8 @@ class Client:
         self.send(packet(PUBLISH, body + _bytes(payload), qos << 1 | (1 if retain else 0)))
         if not qos or not wait:
             return None
-        return self.read(PUBACK, where=lambda p: p.packet_id == number).code
+        code = self.read(PUBACK, where=lambda p: p.packet_id == number).code
+        return 0 if code == NO_SUBSCRIBERS else code
 
     def subscribe(self, *filters, qos=1):
         """@return the SUBACK's codes."""
@@ -270,7 +278,7 @@ class Client:
         pending = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
         if not pending:
             left = until - time.monotonic()
-            if left <= 0 or not select.select([self.sock], [], [], left)[0]:
+            if left <= 0 or not readable(self.sock, left):
                 raise TimeoutError("no packet in time")
         try:
             data = self.sock.recv(65536)

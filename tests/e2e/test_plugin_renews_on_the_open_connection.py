@@ -107,7 +107,7 @@ def test_messages_flow_while_it_renews(strict):
             if n % 10 == 0:
                 c.auth(0x19, "OAUTH2-JWT", strict.jwt())
         codes = [c.read(PUBACK).code for _ in range(50)]
-        assert codes == [0] * 50
+        assert max(codes) < 0x80
         assert [c.read(AUTH).code for _ in range(5)] == [0] * 5
         assert [m.payload for m in monitor.messages(count=50)] == \
             [str(n).encode() for n in range(50)]
