@@ -1,63 +1,38 @@
-#include "plugin.h"
+#include "access.h"
 
 #include <string.h>
 
-#include <latchkey/host/clock.h>
+#include <latchkey/topic.h>
 
 #include "log.h"
+#include "plugin.h"
 
-/*
- * Whose grant judges this check?
- *
- *   a live or sleeping context    by pointer and client id
- *   a stand-in of the broker      by client id and user name: a session restored from disk, or the
- *                                 publisher of a retained message. It can only receive or vouch.
- */
-static struct session *
-session_of(const struct plugin *p, const struct mosquitto *client)
-{
-    const char *id = mosquitto_client_id(client);
-
-    if (compat_is_stand_in(client))
-        return sessions_of_id(&p->sessions, id, mosquitto_client_username(client));
-    return sessions_of_client(&p->sessions, client, id);
-}
-
-/* The table of DESIGN.md. An expired session that is online gets nothing more, also before the next
- * turn kicks it; one that is offline goes on collecting, since its reconnect is judged anew; a will
- * (offline, WRITE) is judged by the grant it had. */
-static bool
-is_alive(const struct plugin *p, const struct session *s, int64_t now_ms)
-{
-    return s->state != SESSION_ONLINE || !p->options.disconnect_after_expire ||
-           now_ms < s->deadline_ms;
-}
+/* --- the log: a flood of denied messages must not become a flood of lines ------------------- */
 
 static const char *
-access_name(int access)
+action_name(int access)
 {
     switch (access) {
-    case MOSQ_ACL_READ:
-        return "receive";
     case MOSQ_ACL_WRITE:
         return "publish";
     case MOSQ_ACL_SUBSCRIBE:
         return "subscribe";
-    default:
+    case MOSQ_ACL_UNSUBSCRIBE:
         return "unsubscribe";
+    default:
+        return "delivery";
     }
 }
 
-/* A few lines at once, then one now and then: a client in a loop must not fill the disk. */
 static bool
-denial_is_heard(struct session *s, int64_t now_ms)
+may_log(struct session *s, int64_t now_ms)
 {
-    int64_t refill = (now_ms - s->denied_ms) / (DENIALS_REFILL_S * INT64_C(1000));
+    int64_t refill = (now_ms - s->denied_ms) / (DENIALS_REFILL_S * 1000);
 
     if (refill > 0) {
         s->denied_budget =
-            (uint8_t)(s->denied_budget + refill < DENIALS_BURST ? s->denied_budget + refill
-                                                                : DENIALS_BURST);
+            (uint8_t)(refill > DENIALS_BURST - s->denied_budget ? DENIALS_BURST
+                                                                : s->denied_budget + refill);
         s->denied_ms = now_ms;
     }
     if (s->denied_budget == 0) {
@@ -68,87 +43,163 @@ denial_is_heard(struct session *s, int64_t now_ms)
     return true;
 }
 
-static int
-deny(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check *e, enum lk_err err,
-     int64_t now_ms)
+static void
+log_denial(const struct mosquitto_evt_acl_check *ev, const char *why, const char *detail,
+           uint32_t quietly)
 {
-    /* A message that is not delivered is nobody's mistake; saying so for each would be noise. */
-    if (e->access != MOSQ_ACL_READ && denial_is_heard(s, now_ms)) {
-        log_line(LK_LOG_WARN,
-                 "denied %s client=%s subject=%s topic=%s qos=%d retain=%d reason=%s %s%s",
-                 access_name(e->access), lk_log_text(s->id), s->subject->name,
-                 lk_log_text(e->topic), e->qos, e->retain, lk_err_name(err), lk_err_text(err),
-                 s->denied_quietly > 0 ? " (and others before it, not shown)" : "");
+    log_line(LK_LOG_WARN, "refused %s client=%s user=%s address=%s topic=%s reason=%s %s",
+             action_name(ev->access), lk_log_text(mosquitto_client_id(ev->client)),
+             lk_log_text(mosquitto_client_username(ev->client)),
+             lk_log_text(mosquitto_client_address(ev->client)), lk_log_text(ev->topic), why,
+             detail);
+    if (quietly > 0)
+        log_line(LK_LOG_WARN, "client=%s and %u more refusals before this one, not logged",
+                 lk_log_text(mosquitto_client_id(ev->client)), (unsigned)quietly);
+}
+
+static int
+deny(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check *ev,
+     enum lk_err reason, int64_t now_ms)
+{
+    /* What is not delivered is nobody's fault: no line, no punishment. */
+    if (ev->access == MOSQ_ACL_READ)
+        return MOSQ_ERR_ACL_DENIED;
+    if (may_log(s, now_ms)) {
+        log_denial(ev, lk_err_name(reason), lk_err_text(reason), s->denied_quietly);
         s->denied_quietly = 0;
     }
-    if (p->options.on_deny == ON_DENY_DISCONNECT && e->access != MOSQ_ACL_READ &&
-        s->state == SESSION_ONLINE) {
-        /* Never inside the check: the broker goes on using the client. */
+    /* Never a kick from here: the broker goes on using the client. The next tick has it. */
+    if (p->options.on_deny == ON_DENY_DISCONNECT && s->state == SESSION_ONLINE && p->kicking != s) {
         s->for_denial = true;
         expiry_set(&p->expiry, s, now_ms);
+        wake_ask(&p->wake);
     }
     return MOSQ_ERR_ACL_DENIED;
 }
 
 static int
-unknown_client(struct plugin *p, const struct mosquitto_evt_acl_check *e, int64_t now_ms)
+deny_unknown(struct plugin *p, const struct mosquitto_evt_acl_check *ev, int64_t now_ms)
 {
-    if (p->options.unknown == UNKNOWN_DEFER)
-        return MOSQ_ERR_PLUGIN_DEFER;
-    if (now_ms - p->unknown_log_ms >= UNKNOWN_LOG_MS) {
-        log_line(
-            LK_LOG_WARN,
-            "denied %s client=%s user=%s topic=%s reason=CREDENTIAL no login by token is known "
-            "of this client",
-            access_name(e->access), lk_log_text(mosquitto_client_id(e->client)),
-            lk_log_text(mosquitto_client_username(e->client)), lk_log_text(e->topic));
-        p->unknown_log_ms = now_ms;
+    if (ev->access == MOSQ_ACL_READ)
+        return MOSQ_ERR_ACL_DENIED;
+    if (now_ms - p->unknown_logged_ms < UNKNOWN_LOG_MS) {
+        p->unknown_quietly++;
+        return MOSQ_ERR_ACL_DENIED;
     }
+    log_denial(ev, lk_err_name(LK_ERR_DENIED), "the client did not log in with a token",
+               p->unknown_quietly);
+    p->unknown_logged_ms = now_ms;
+    p->unknown_quietly = 0;
     return MOSQ_ERR_ACL_DENIED;
 }
 
-static int
-check(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check *e, int64_t now_ms)
+/* --- finding the session ------------------------------------------------------------------- */
+
+static struct session *
+find_session(const struct plugin *p, const struct mosquitto *client)
 {
-    struct lk_request request = {
-        .topic = lk_span_text(e->topic),
-        .qos = e->qos,
-        .retain = e->retain,
-        .size = e->payloadlen,
-    };
-    struct lk_grant grant;
+    const char *id = mosquitto_client_id(client), *user;
+    struct session *s = sessions_of_client(&p->sessions, client, id);
+
+    if (s != NULL && s->state == SESSION_ONLINE)
+        return s;
+    user = mosquitto_client_username(client);
+    /* Offline, the pointer may be another's by now, on a listener whose logins we never see. */
+    if (s != NULL)
+        return user != NULL && strcmp(user, s->subject->name) == 0 ? s : NULL;
+    return compat_is_stand_in(client) ? sessions_of_id(&p->sessions, id, user) : NULL;
+}
+
+/*
+ * Is the token too old for this? Only of an open connection: an offline session goes on queueing,
+ * its will and the broker's stand-ins are judged by the grant it had. So are the subscriptions the
+ * broker looks at while we kick it, and the will of a connection that is being taken over.
+ */
+static bool
+is_too_late(const struct plugin *p, const struct session *s, int access, int64_t now_ms)
+{
+    if (s->state != SESSION_ONLINE || now_ms < s->deadline_ms || p->kicking == s)
+        return false;
+    return !(s->superseded && access == MOSQ_ACL_WRITE);
+}
+
+/* --- the decision -------------------------------------------------------------------------- */
+
+static bool
+is_authz_info(const char *topic)
+{
+    struct lk_span group, inner;
+
+    (void)lk_filter_split_share(lk_span_text(topic), &group, &inner);
+    return lk_span_is(inner, "authz-info");
+}
+
+static struct lk_request
+request_of(const struct mosquitto_evt_acl_check *ev)
+{
+    struct lk_request request = {.topic = lk_span_text(ev->topic)};
+
+    switch (ev->access) {
+    case MOSQ_ACL_WRITE:
+        request.action = LK_ACTION_PUBLISH;
+        request.qos = ev->qos;
+        request.retain = ev->retain;
+        request.size = ev->payloadlen;
+        break;
+    case MOSQ_ACL_SUBSCRIBE:
+        request.action = LK_ACTION_SUBSCRIBE;
+        request.qos = ev->qos;
+        break;
+    default:
+        /* The event has the publisher's QoS; what is delivered has the subscription's at most. */
+        request.action = LK_ACTION_RECEIVE;
+        break;
+    }
+    return request;
+}
+
+static int
+check(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check *ev, int64_t now_ms)
+{
+    struct lk_request request;
     struct lk_verdict verdict;
+    struct lk_grant grant;
 
-    plugin_refresh_grant(p, s);
-    if (!is_alive(p, s, now_ms))
-        return deny(p, s, e, LK_ERR_EXPIRED, now_ms);
-    request.action = e->access == MOSQ_ACL_WRITE  ? LK_ACTION_PUBLISH
-                     : e->access == MOSQ_ACL_READ ? LK_ACTION_RECEIVE
-                                                  : LK_ACTION_SUBSCRIBE;
+    if (ev->access == MOSQ_ACL_UNSUBSCRIBE)
+        return MOSQ_ERR_SUCCESS;
+    if (is_too_late(p, s, ev->access, now_ms))
+        return deny(p, s, ev, LK_ERR_EXPIRED, now_ms);
+    if (s->delivery_only && ev->access != MOSQ_ACL_READ)
+        return deny(p, s, ev, LK_ERR_DENIED, now_ms);
+    if (!plugin_refresh_grant(p, s))
+        return deny(p, s, ev, LK_ERR_DENIED, now_ms);
+    request = request_of(ev);
     grant = session_grant(s);
     verdict = lk_grant_check(&grant, &request);
     if (verdict.access != LK_ACCESS_ALLOW)
-        return deny(p, s, e, LK_ERR_DENIED, now_ms);
-    if (verdict.rate_max > 0 && request.action == LK_ACTION_PUBLISH &&
+        return deny(p, s, ev, LK_ERR_DENIED, now_ms);
+    if (verdict.rate_max > 0 && ev->access == MOSQ_ACL_WRITE && s->state == SESSION_ONLINE &&
         !sessions_take_rate(s, verdict.rule, verdict.rate_max, now_ms))
-        return deny(p, s, e, LK_ERR_LIMIT, now_ms);
+        return deny(p, s, ev, LK_ERR_LIMIT, now_ms);
     return MOSQ_ERR_SUCCESS;
 }
 
 int
 access_on_check(int event, void *data, void *userdata)
 {
-    struct mosquitto_evt_acl_check *e = data;
+    struct mosquitto_evt_acl_check *ev = data;
     struct plugin *p = userdata;
-    int64_t now_ms = lk_clock_monotonic_ms();
+    int64_t now_ms = plugin_now_ms();
     struct session *s;
 
     (void)event;
-    plugin_notice_event(p, now_ms);
-    s = session_of(p, e->client);
-    if (s == NULL)
-        return unknown_client(p, e, now_ms);
-    if (e->access == MOSQ_ACL_UNSUBSCRIBE)
-        return MOSQ_ERR_SUCCESS;
-    return check(p, s, e, now_ms);
+    plugin_note_event(p, now_ms);
+    s = find_session(p, ev->client);
+    if (s != NULL)
+        return check(p, s, ev, now_ms);
+    /* Whoever the client is and whoever would let him: this topic is for tokens. */
+    if (p->options.unknown == UNKNOWN_DEFER &&
+        (ev->access == MOSQ_ACL_UNSUBSCRIBE || !is_authz_info(ev->topic)))
+        return MOSQ_ERR_PLUGIN_DEFER;
+    return deny_unknown(p, ev, now_ms);
 }

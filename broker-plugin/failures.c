@@ -2,33 +2,38 @@
 
 #include <stddef.h>
 
-/* FNV-1a. Two addresses in one place share its rate; that costs lines in a log, nothing else. */
-static uint64_t
-address_hash(const char *address)
+/* Two addresses in one place push each other out: the count is then too low, never too high. */
+static uint32_t
+hash_of(const char *address)
 {
-    uint64_t hash = UINT64_C(14695981039346656037);
+    uint32_t hash = UINT32_C(2166136261);
 
     for (; address != NULL && *address != '\0'; address++)
-        hash = (hash ^ (uint8_t)*address) * UINT64_C(1099511628211);
+        hash = (hash ^ (uint8_t)*address) * UINT32_C(16777619);
     return hash;
 }
 
 bool
-failures_add(struct failures *f, const char *address, int64_t now_ms, int64_t rate,
-             uint32_t *quietly)
+failures_add(struct failures *f, const char *address, int64_t per_second, int64_t now_ms)
 {
-    uint64_t hash = address_hash(address);
-    size_t at = (size_t)(hash & (FAIL_ADDRESSES - 1));
+    uint32_t hash = hash_of(address);
+    size_t at = (hash ^ hash >> 16) % FAIL_ADDRESSES;
 
-    if (f->of[at].second != now_ms / 1000) {
-        f->of[at].second = now_ms / 1000;
-        f->of[at].count = 0;
+    if (f->places[at].hash != hash || now_ms - f->places[at].since_ms >= 1000) {
+        f->places[at].hash = hash;
+        f->places[at].count = 0;
+        f->places[at].since_ms = now_ms;
     }
-    if (++f->of[at].count > rate) {
-        f->of[at].quietly++;
-        return false;
-    }
-    *quietly = f->of[at].quietly;
-    f->of[at].quietly = 0;
-    return true;
+    f->places[at].count++;
+    return f->places[at].count == per_second + 1;
+}
+
+bool
+failures_are_many(const struct failures *f, const char *address, int64_t per_second, int64_t now_ms)
+{
+    uint32_t hash = hash_of(address);
+    size_t at = (hash ^ hash >> 16) % FAIL_ADDRESSES;
+
+    return f->places[at].hash == hash && now_ms - f->places[at].since_ms < 1000 &&
+           f->places[at].count > per_second;
 }

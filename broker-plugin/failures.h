@@ -1,7 +1,8 @@
 /*
- * failures.h - failed logins, counted by address, so that guessing cannot fill the log.
+ * failures.h - failed logins by address.
  *
- * It decides what is said, not who gets in: a right token gets in from any address at any time.
+ * An address beyond its rate is not locked out: a right token is always verified and taken. It only
+ * has to pass the cheap checks first, before a signature is worked out for it (auth.c).
  */
 #ifndef PLUGIN_FAILURES_H
 #define PLUGIN_FAILURES_H
@@ -13,17 +14,17 @@
 
 struct failures {
     struct {
-        int64_t second;
-        uint32_t count, quietly;
-    } of[FAIL_ADDRESSES];
+        uint32_t hash;
+        uint32_t count;
+        int64_t since_ms; /* begin of the second that is counted */
+    } places[FAIL_ADDRESSES];
 };
 
-/**
- * Count a failure.
- * @param quietly  [out] how many were not said before this one.
- * @return true if it shall be said: at most `rate` a second and address.
- */
-bool failures_add(struct failures *f, const char *address, int64_t now_ms, int64_t rate,
-                  uint32_t *quietly);
+/** Count a failure. @return true when the address has just gone beyond its rate. */
+bool failures_add(struct failures *f, const char *address, int64_t per_second, int64_t now_ms);
+
+/** Is the address beyond its rate? */
+bool failures_are_many(const struct failures *f, const char *address, int64_t per_second,
+                       int64_t now_ms);
 
 #endif

@@ -4,88 +4,111 @@
 #include <string.h>
 
 #include <latchkey/jwk.h>
-#include <latchkey/host/file.h>
 
-#include "limits.h"
-
-/* Is it the same key, to the byte? Public material, or the operator's own file. */
-static bool
-key_is_same(const struct lk_key *a, const struct lk_key *b)
+enum lk_err
+keys_parse(uint8_t *text, size_t len, struct lk_key **keys, size_t *count)
 {
-    return a->alg == b->alg && lk_span_equal(lk_key_kid(a), lk_key_kid(b)) &&
-           lk_equal_ct(lk_span_of(&a->u, sizeof(a->u)), lk_span_of(&b->u, sizeof(b->u)));
+    enum lk_err err;
+
+    *count = 0;
+    *keys = calloc(LK_KEYS_MAX, sizeof(struct lk_key));
+    if (*keys == NULL)
+        return LK_ERR_NOMEM;
+    err = lk_jwks_read(text, len, *keys, LK_KEYS_MAX, count);
+    if (err == LK_OK && *count == 0)
+        err = LK_ERR_MISSING;
+    if (err != LK_OK) {
+        keys_free(*keys, *count);
+        *keys = NULL;
+        *count = 0;
+    }
+    return err;
+}
+
+void
+keys_free(struct lk_key *keys, size_t count)
+{
+    for (size_t i = 0; keys != NULL && i < count; i++)
+        lk_key_wipe(&keys[i]);
+    free(keys);
+}
+
+/* What a signature depends on; not what a crypto library hangs on the key. */
+static enum lk_err
+key_print(const struct lk_key *key, uint8_t print[LK_SHA256_LEN])
+{
+    uint8_t head[8 + LK_KID_MAX] = {(uint8_t)key->alg, (uint8_t)key->issuer, (uint8_t)key->kid_len};
+    struct lk_span parts[3] = {lk_span_of(head, sizeof(head))};
+
+    memcpy(head + 8, key->kid, key->kid_len);
+    switch (key->alg) {
+    case LK_ALG_ES256:
+        parts[1] = lk_span_of(key->u.ec.x, sizeof(key->u.ec.x));
+        parts[2] = lk_span_of(key->u.ec.y, sizeof(key->u.ec.y));
+        break;
+    case LK_ALG_EDDSA:
+        parts[1] = lk_span_of(key->u.okp.x, sizeof(key->u.okp.x));
+        break;
+    case LK_ALG_RS256:
+        parts[1] = lk_span_of(key->u.rsa.n, key->u.rsa.n_len);
+        parts[2] = lk_span_of(key->u.rsa.e, key->u.rsa.e_len);
+        break;
+    case LK_ALG_HS256:
+    case LK_ALG_HS256_64:
+        parts[1] = lk_span_of(key->u.oct.k, key->u.oct.len);
+        break;
+    case LK_ALG_NONE:
+        break;
+    }
+    /* An HMAC as a hash over parts: its key is public and empty. */
+    return lk_crypto_hmac_sha256(LK_SPAN("latchkey-key-print"), parts, 3, print);
 }
 
 static uint64_t
-serial_for(struct keys *k, const struct lk_key *key)
+known_serial(const struct keys *before, size_t before_count, const uint8_t print[LK_SHA256_LEN])
 {
-    for (size_t i = 0; i < k->set.count; i++)
-        if (key_is_same(&k->set.keys[i], key))
-            return k->serials[i];
-    return ++k->serial_last;
+    for (size_t i = 0; i < before_count; i++)
+        if (memcmp(before->known[i].print, print, LK_SHA256_LEN) == 0)
+            return before->known[i].serial;
+    return 0;
 }
 
 enum lk_err
-keys_put(struct keys *k, struct lk_key *keys, size_t count)
+keys_adopt(struct keys *k, uint32_t issuer, struct lk_key *keys, size_t count)
 {
-    uint64_t serials[LK_KEYS_MAX];
-    enum lk_err err;
+    struct keys *before = malloc(sizeof(*before));
+    size_t before_count = k->set.count;
+    enum lk_err err = LK_ERR_NOMEM;
 
-    if (count > LK_KEYS_MAX)
-        return LK_ERR_LIMIT;
-    for (size_t i = 0; i < count; i++)
-        serials[i] = serial_for(k, &keys[i]);
-    err = lk_keyset_put(&k->set, 0, keys, count);
-    if (err == LK_OK)
-        memcpy(k->serials, serials, count * sizeof(serials[0]));
+    if (before == NULL)
+        return err;
+    memcpy(before->known, k->known, sizeof(before->known));
+    err = lk_keyset_put(&k->set, issuer, keys, count);
+    if (err != LK_OK)
+        goto out;
+    memset(k->known, 0, sizeof(k->known));
+    for (size_t i = 0; i < k->set.count; i++) {
+        /* Without a print the serial stays 0, which the cache never takes. */
+        if (key_print(&k->set.keys[i], k->known[i].print) != LK_OK)
+            continue;
+        k->known[i].serial = known_serial(before, before_count, k->known[i].print);
+        if (k->known[i].serial == 0)
+            k->known[i].serial = ++k->next_serial;
+    }
+out:
+    free(before);
     return err;
 }
 
 uint64_t
 keys_serial(const struct keys *k, const struct lk_key *key)
 {
-    return k->serials[key - k->set.keys];
-}
-
-static enum lk_err
-read_document(struct keys *k, uint8_t *text, size_t len)
-{
-    struct lk_key *keys = calloc(LK_KEYS_MAX, sizeof(*keys));
-    size_t count = 0;
-    enum lk_err err = LK_ERR_NOMEM;
-
-    if (keys == NULL)
-        return err;
-    err = lk_jwks_read(text, len, keys, LK_KEYS_MAX, &count);
-    if (err == LK_OK && count == 0)
-        err = LK_ERR_KEY;
-    if (err == LK_OK)
-        err = keys_put(k, keys, count);
-    for (size_t i = 0; i < count; i++)
-        lk_key_wipe(&keys[i]);
-    free(keys);
-    return err;
-}
-
-enum lk_err
-keys_load(struct keys *k, const char *path)
-{
-    uint8_t *room = malloc(JWKS_MAX);
-    struct lk_span file;
-    enum lk_err err = LK_ERR_NOMEM;
-
-    if (room == NULL)
-        return err;
-    err = lk_file_read(path, (struct lk_buf){room, JWKS_MAX}, &file);
-    if (err == LK_OK)
-        err = read_document(k, room, file.len);
-    lk_wipe(room, JWKS_MAX);
-    free(room);
-    return err;
+    return k->known[key - k->set.keys].serial;
 }
 
 void
-keys_close(struct keys *k)
+keys_wipe(struct keys *k)
 {
     lk_keyset_wipe(&k->set);
+    lk_wipe(k, sizeof(*k));
 }

@@ -1,33 +1,41 @@
 /*
- * keys.h - the keys of the issuer, each with a serial number.
+ * keys.h - the keys of the issuer, as the broker's thread uses them.
  *
- * A key that comes again unchanged keeps its serial; one that changed, or went and came back, gets
- * a new one. So what the cache says under an old serial stops to count by itself.
+ * Every key has a serial. A key that is still there after a refresh keeps it; one that is new, or
+ * has other bytes under an old kid, gets a new one. The cache of verified tokens hangs on it.
  */
 #ifndef PLUGIN_KEYS_H
 #define PLUGIN_KEYS_H
 
-#include <latchkey/token.h>
-
-#define KEYS_FILE    "keys.state"
-#define KEYS_PURPOSE "latchkey keys v1"
+#include <latchkey/crypto.h>
+#include <latchkey/keyset.h>
 
 struct keys {
     struct lk_keyset set;
-    uint64_t serials[LK_KEYS_MAX]; /* beside set.keys */
-    uint64_t serial_last;
-    struct lk_issuer issuer;
-    struct lk_verifier verifier;
+    struct {
+        uint8_t print[LK_SHA256_LEN];
+        uint64_t serial;
+    } known[LK_KEYS_MAX]; /* in step with set.keys */
+    uint64_t next_serial;
 };
 
-/** Take a new set over: `keys` are wiped whatever the answer. */
-LK_MUST_CHECK enum lk_err keys_put(struct keys *k, struct lk_key *keys, size_t count);
+/**
+ * Parse a JWKS into a new array of LK_KEYS_MAX keys, opened. Any thread.
+ * @param text  lent and changed.
+ * @param keys  [out] give it back with keys_free, also after keys_adopt.
+ * @return LK_OK; LK_ERR_MISSING for a set without a usable key; what lk_jwks_read says.
+ */
+LK_MUST_CHECK enum lk_err keys_parse(uint8_t *text, size_t len, struct lk_key **keys,
+                                     size_t *count);
+void keys_free(struct lk_key *keys, size_t count);
 
+/** Replace the keys of one issuer; on success the array is emptied. Broker's thread. */
+LK_MUST_CHECK enum lk_err keys_adopt(struct keys *k, uint32_t issuer, struct lk_key *keys,
+                                     size_t count);
+
+/** @param key  out of k->set. */
 uint64_t keys_serial(const struct keys *k, const struct lk_key *key);
 
-/** Read a JWKS from a file. */
-LK_MUST_CHECK enum lk_err keys_load(struct keys *k, const char *path);
-
-void keys_close(struct keys *k);
+void keys_wipe(struct keys *k);
 
 #endif

@@ -1,12 +1,11 @@
 /*
- * plugin.h - one instance of the plugin: everything behind the broker's userdata, no globals.
- *
- * Files by noun: auth.c logins and renewals, access.c topics, turn.c what happens once a loop turn,
- * keys.c the issuer's keys, state.c sessions that survive a restart, worker.c the one background
- * thread. Everything here belongs to the broker's thread, except what worker.h says.
+ * plugin.h - all state of one loaded plugin. It hangs on the broker's userdata, never on a global:
+ * with per_listener_settings one library serves two listeners.
  */
 #ifndef PLUGIN_PLUGIN_H
 #define PLUGIN_PLUGIN_H
+
+#include <time.h>
 
 #include <latchkey/token.h>
 
@@ -14,65 +13,74 @@
 #include "compat.h"
 #include "expiry.h"
 #include "failures.h"
-#include "grants.h"
 #include "keys.h"
 #include "options.h"
 #include "sessions.h"
 #include "state.h"
+#include "wake.h"
 #include "worker.h"
 
 struct plugin {
-    mosquitto_plugin_id_t *id;
+    mosquitto_plugin_id_t *identifier;
     bool is_2_1;
-    struct options options;
+    uint32_t registered; /* bit n: hook n of plugin.c */
 
+    struct options options;
     struct lk_policy policy;
-    uint32_t policy_serial; /* from 1; a session with another one has to be compiled again */
-    bool recompiling;
-    size_t recompile_at;
+    uint32_t policy_serial; /* from 1; a new scope map has the next */
+    bool recompiling;       /* not every session has its new grant yet */
+    size_t recompile_cursor;
 
     struct keys keys;
+    struct lk_issuer issuer;
+    struct lk_verifier verifier;
     struct cache cache;
+    struct failures failures;
+    int64_t floor_s;        /* a wall clock before this is wrong */
+    int64_t server_floor_s; /* the same by the server's Date; wins where it is known */
+
     struct grants grants;
     struct sessions sessions;
     struct expiry expiry;
-    struct failures failures;
-    struct state state;
-    struct worker *worker;
+    struct session *kicking; /* mosquitto_kick_client_by_clientid is at work on it */
 
-    int64_t clock_floor_s; /* the wall clock has been here already: earlier is wrong */
-    bool in_recheck;       /* between RELOAD and the next turn */
-    int64_t recheck_ms;    /* when RELOAD came */
-    int64_t first_event_ms, last_turn_ms;
-    bool turn_missed; /* said so in the log */
-    int64_t unknown_log_ms;
+    bool reload_open; /* SIGHUP's second round of logins may be under way */
+    int64_t reload_ms;
+    uint32_t reload_serial;
+
+    int64_t first_event_ms; /* 0: none yet */
+    bool ticked, complained;
+    int64_t unknown_logged_ms;
     uint32_t unknown_quietly;
-    uint64_t
-        signatures; /* verified since the start: tests and operators see that SIGHUP adds none */
 
-    uint8_t scratch[LK_TOKEN_SCRATCH_MAX];
-    uint8_t identity_room[LK_VALUES_MAX + LK_SCOPE_MAX];
-    uint8_t named_room[LK_TOKEN_MAX];
-    struct lk_token token; /* too large for the stack of a callback */
-    struct lk_identity identity;
+    struct wake wake;
+    struct worker worker;
+    struct state state;
+    struct state_walk walk;
+
+    uint8_t token_room[LK_TOKEN_SCRATCH_MAX];
+    uint8_t claim_room[LK_VALUES_MAX];
+    uint8_t identity_room[STATE_RECORD_MAX];
 };
 
-/** Every callback begins with this: keeps the time of the first event and notices missing turns. */
-void plugin_notice_event(struct plugin *p, int64_t now_ms);
+/** Monotonic, to a few milliseconds, and cheap: for every message. The library's own clock may be
+ * ahead of it by as much, never behind. */
+static inline int64_t
+plugin_now_ms(void)
+{
+    struct timespec now = {0};
 
-/** Read the scope map; on error the old one stays and the log says why. */
-LK_MUST_CHECK enum lk_err plugin_load_policy(struct plugin *p);
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
-/** Compile a session's grant from its identity, if the scope map has changed since. */
-void plugin_refresh_grant(struct plugin *p, struct session *s);
+/** Something happened: if no tick has come long after the first time, say so once. */
+void plugin_note_event(struct plugin *p, int64_t now_ms);
 
-/* The broker's callbacks: (event, struct mosquitto_evt_..., struct plugin). */
-int auth_on_password(int event, void *data, void *userdata);
-int auth_on_method(int event, void *data, void *userdata);
-int auth_on_connect(int event, void *data, void *userdata);
-int auth_on_disconnect(int event, void *data, void *userdata);
-int access_on_check(int event, void *data, void *userdata);
-int turn_on_tick(int event, void *data, void *userdata);
-int turn_on_reload(int event, void *data, void *userdata);
+/** Take what the background thread sent: lines for the log, keys. */
+void plugin_take_notes(struct plugin *p);
+
+/** Bring a session's grant up to the present scope map. @return false: it has none, deny. */
+bool plugin_refresh_grant(struct plugin *p, struct session *s);
 
 #endif

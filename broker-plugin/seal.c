@@ -29,9 +29,9 @@ big_endian(uint8_t out[4], size_t value)
 static enum lk_err
 next_tag(struct seal *seal, const uint8_t length[4], struct lk_span chunk, uint8_t tag[32])
 {
-    struct lk_span parts[] = {LK_SPAN(""), lk_span_of(length, 4), chunk};
+    const struct lk_span parts[] = {lk_span_of(seal->tag, sizeof(seal->tag)), lk_span_of(length, 4),
+                                    chunk};
 
-    parts[0] = lk_span_of(seal->tag, sizeof(seal->tag));
     return lk_crypto_hmac_sha256(lk_span_of(seal->key, SEAL_KEY_LEN), parts, 3, tag);
 }
 
@@ -57,7 +57,8 @@ seal_create(struct seal *seal, const char *path, const uint8_t key[SEAL_KEY_LEN]
 
     init(seal, path, key);
     /* The folder is ours alone (0700, locked): a fixed name clears up what a crash left behind. */
-    fd = open(seal->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    (void)unlink(seal->temporary);
+    fd = open(seal->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return LK_ERR_IO;
     seal->file = fdopen(fd, "wb");

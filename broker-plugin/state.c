@@ -1,267 +1,369 @@
 #include "state.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <latchkey/cbor.h>
-#include <latchkey/host/clock.h>
+#include <latchkey/host/file.h>
 
-#include "log.h"
-#include "plugin.h"
-#include "seal.h"
+#include "compat.h"
 
-#define RECORD_ITEMS 6
+#define FORMAT_VERSION 1
 
-/* --- writing -------------------------------------------------------------------------------- */
+/* --- the folder ---------------------------------------------------------------------------- */
 
 static enum lk_err
-record_write(const struct session *s, struct lk_buf room, struct lk_span *out)
+lock(struct state *state, const char *dir)
 {
-    struct lk_cbor_out w;
+    char path[OPTION_TEXT_MAX + 32];
 
-    lk_cbor_write_open(&w, room);
-    lk_cbor_write_array(&w, RECORD_ITEMS);
-    lk_cbor_write_bytes(&w, lk_span_of(s->id, s->id_len));
-    lk_cbor_write_bytes(&w, session_subject(s));
-    lk_cbor_write_bytes(&w, session_identity(s));
-    lk_cbor_write_int(&w, s->expires_s);
-    lk_cbor_write_uint(&w, s->generation);
-    lk_cbor_write_bytes(&w, lk_span_of(s->token_id, sizeof(s->token_id)));
-    return lk_cbor_write_close(&w, out);
+    (void)snprintf(path, sizeof(path), "%s/lock", dir);
+    state->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (state->lock_fd < 0)
+        return LK_ERR_IO;
+    if (flock(state->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return LK_OK;
+    return errno == EWOULDBLOCK ? LK_ERR_BUSY : LK_ERR_IO;
 }
 
-/* Room for one more record; false: no chunk is free, try again in another turn. */
-static bool
-chunk_ready(struct plugin *p)
+enum lk_err
+state_open(struct state *state, const char *dir, struct lk_span secret)
 {
-    struct state *st = &p->state;
+    enum lk_err err;
 
-    if (st->chunk != NULL && sizeof(st->chunk->bytes) - st->chunk->len >= STATE_RECORD_MAX)
-        return true;
-    if (st->chunk != NULL)
-        worker_chunk_put(p->worker, st->chunk);
-    st->chunk = worker_chunk_get(p->worker);
-    if (st->chunk == NULL)
-        return false;
-    st->chunk->first = st->is_first;
-    st->is_first = false;
-    return true;
-}
-
-static void
-chunk_append(struct state_chunk *chunk, struct lk_span record)
-{
-    memcpy(chunk->bytes + chunk->len, record.ptr, record.len);
-    chunk->len += record.len;
-}
-
-static bool
-save_one(void *context, struct session *s)
-{
-    struct plugin *p = context;
-    uint8_t room[STATE_RECORD_MAX];
-    struct lk_span record;
-
-    if (s->state == SESSION_DYING || s->superseded)
-        return true;
-    if (p->state.turn_left == 0 || !chunk_ready(p)) {
-        p->state.paused = true;
-        return false;
-    }
-    if (record_write(s, LK_BUF_OF(room), &record) == LK_OK)
-        chunk_append(p->state.chunk, record);
-    p->state.turn_left--;
-    return true;
-}
-
-/* The clock goes in front, in a chunk of its own. */
-static bool
-save_begin(struct plugin *p)
-{
-    struct state *st = &p->state;
-    struct lk_cbor_out w;
-    struct lk_span record;
-    int64_t now_s = lk_clock_wall_s();
-
-    st->is_first = true;
-    st->walk_at = 0;
-    st->walked = false;
-    st->changes = p->sessions.changes;
-    st->chunk = worker_chunk_get(p->worker);
-    if (st->chunk == NULL)
-        return false;
-    st->chunk->first = true;
-    st->is_first = false;
-    lk_cbor_write_open(&w, LK_BUF_OF(st->chunk->bytes));
-    lk_cbor_write_int(&w, now_s > p->clock_floor_s ? now_s : p->clock_floor_s);
-    if (lk_cbor_write_close(&w, &record) == LK_OK)
-        st->chunk->len = record.len;
-    st->saving = true;
-    return true;
-}
-
-static void
-save_end(struct plugin *p, int64_t now_ms)
-{
-    struct state *st = &p->state;
-
-    if (st->chunk == NULL)
-        st->chunk = worker_chunk_get(p->worker);
-    if (st->chunk == NULL)
-        return; /* the next turn */
-    st->chunk->last = true;
-    worker_chunk_put(p->worker, st->chunk);
-    st->chunk = NULL;
-    st->saving = false;
-    st->saved = st->changes;
-    st->saved_ms = now_ms;
-}
-
-void
-state_turn(struct plugin *p, int64_t now_ms)
-{
-    struct state *st = &p->state;
-
-    if (p->worker == NULL)
-        return;
-    if (!st->saving && (p->sessions.changes == st->saved ||
-                        now_ms - st->saved_ms < STATE_INTERVAL_MS || !save_begin(p)))
-        return;
-    st->turn_left = TURN_SAVED;
-    st->paused = false;
-    if (!st->walked) {
-        sessions_walk(&p->sessions, &st->walk_at, TURN_BUCKETS, save_one, p);
-        st->walked = st->walk_at == 0 && !st->paused; /* it has come round */
-    }
-    if (st->walked)
-        save_end(p, now_ms);
-}
-
-/* The broker is going down: nobody is served any more, so waiting for the worker is fine. */
-void
-state_finish(struct plugin *p)
-{
-    struct timespec pause = {0, 1000000};
-    int64_t now_ms = lk_clock_monotonic_ms();
-
-    if (p->worker == NULL)
-        return;
-    p->state.saved_ms = now_ms - STATE_INTERVAL_MS;
-    for (unsigned i = 0; i < STATE_FINISH_MS; i++) {
-        state_turn(p, now_ms);
-        if (!p->state.saving && p->state.saved == p->sessions.changes)
-            return;
-        (void)nanosleep(&pause, NULL);
-    }
-}
-
-/* --- reading -------------------------------------------------------------------------------- */
-
-struct record {
-    struct lk_span id, subject, identity, token_id;
-    int64_t expires_s;
-    uint64_t generation;
-};
-
-static void
-record_read(struct lk_cbor *r, struct record *record)
-{
-    if (lk_cbor_enter_array(r) != RECORD_ITEMS && r->err == LK_OK)
-        r->err = LK_ERR_MALFORMED;
-    record->id = lk_cbor_bytes(r);
-    record->subject = lk_cbor_bytes(r);
-    record->identity = lk_cbor_bytes(r);
-    record->expires_s = lk_cbor_int(r);
-    record->generation = lk_cbor_uint(r);
-    record->token_id = lk_cbor_bytes(r);
-    lk_cbor_leave_array(r);
-    if (r->err == LK_OK &&
-        (record->id.len == 0 || record->id.len > CLIENT_ID_MAX || record->subject.len == 0 ||
-         record->subject.len > LK_SUBJECT_MAX || memchr(record->id.ptr, 0, record->id.len) != NULL))
-        r->err = LK_ERR_MALFORMED;
-}
-
-static enum lk_err
-record_enter(struct plugin *p, const struct record *record, bool delivery_only)
-{
-    struct session_facts facts = {.id = record->id,
-                                  .subject = record->subject,
-                                  .identity = record->identity,
-                                  .expires_s = record->expires_s,
-                                  .generation = record->generation,
-                                  .policy_serial = p->policy_serial};
-    size_t most = (size_t)p->options.max_connections_per_subject * SUBJECT_SESSIONS;
-    struct session *s;
-    enum lk_err err = lk_identity_read(record->identity, &p->identity);
-
+    *state = (struct state){.lock_fd = -1, .has_secret = secret.len > 0};
+    err = lk_dir_make(dir);
     if (err == LK_OK)
-        err = grants_compile(&p->grants, &p->policy, &p->identity, &facts.shape, &facts.values);
-    if (err != LK_OK)
+        err = lock(state, dir);
+    if (err == LK_OK)
+        err = seal_derive(secret, STATE_KEYS_PURPOSE, state->keys_key);
+    if (err == LK_OK)
+        err = seal_derive(secret, STATE_SESSIONS_PURPOSE, state->sessions_key);
+    if (err != LK_OK) {
+        state_close(state);
         return err;
-    if (record->token_id.len == sizeof(facts.token_id))
-        memcpy(facts.token_id, record->token_id.ptr, sizeof(facts.token_id));
-    err = sessions_add(&p->sessions, &facts, most, lk_clock_monotonic_ms(), &s);
+    }
+    (void)snprintf(state->keys_path, sizeof(state->keys_path), "%s/keys", dir);
+    (void)snprintf(state->sessions_path, sizeof(state->sessions_path), "%s/sessions", dir);
+    state->enabled = true;
+    return LK_OK;
+}
+
+void
+state_close(struct state *state)
+{
+    if (state->lock_fd >= 0)
+        (void)close(state->lock_fd);
+    lk_wipe(state, sizeof(*state));
+    state->lock_fd = -1;
+}
+
+/* --- heads --------------------------------------------------------------------------------- */
+
+/* Every file begins with what it is, whose, and from when. */
+static void
+write_head(struct lk_cbor_out *w, const char *purpose, const char *issuer, int64_t now_s)
+{
+    lk_cbor_write_array(w, 4);
+    lk_cbor_write_uint(w, FORMAT_VERSION);
+    lk_cbor_write_text(w, lk_span_text(purpose));
+    lk_cbor_write_text(w, lk_span_text(issuer));
+    lk_cbor_write_int(w, now_s);
+}
+
+static bool
+read_head(struct lk_cbor *r, const char *purpose, const char *issuer, int64_t *saved_s)
+{
+    bool ours;
+
+    ours = lk_cbor_enter_array(r) == 4 && lk_cbor_uint(r) == FORMAT_VERSION;
+    ours = lk_span_is(lk_cbor_text(r), purpose) && ours;
+    ours = lk_span_is(lk_cbor_text(r), issuer) && ours;
+    *saved_s = lk_cbor_int(r);
+    lk_cbor_leave_array(r);
+    return ours && r->err == LK_OK;
+}
+
+/* --- keys ---------------------------------------------------------------------------------- */
+
+enum lk_err
+state_save_keys(const struct state *state, const char *issuer, int64_t now_s, struct lk_span jwks)
+{
+    uint8_t room[2 * OPTION_TEXT_MAX];
+    struct lk_cbor_out w;
+    struct lk_span head;
+    struct seal seal = {.file = NULL};
+    enum lk_err err;
+
+    lk_cbor_write_open(&w, LK_BUF_OF(room));
+    write_head(&w, STATE_KEYS_PURPOSE, issuer, now_s);
+    err = lk_cbor_write_close(&w, &head);
     if (err == LK_OK)
-        s->delivery_only = delivery_only;
+        err = seal_create(&seal, state->keys_path, state->keys_key);
+    if (err == LK_OK)
+        err = seal_add(&seal, head);
+    if (err == LK_OK)
+        err = seal_add(&seal, jwks);
+    if (err == LK_OK)
+        return seal_commit(&seal);
+    seal_abort(&seal);
     return err;
 }
 
-static size_t
-chunk_load(struct plugin *p, struct lk_span chunk, bool delivery_only)
+enum lk_err
+state_load_keys(const struct state *state, const char *issuer, struct lk_buf room, int64_t *saved_s,
+                struct lk_span *jwks)
 {
-    size_t count = 0;
+    struct lk_span head;
+    struct lk_cbor r;
+    struct seal seal;
+    enum lk_err err;
 
-    while (chunk.len > 0) {
-        struct record record = {0};
-        struct lk_cbor r;
-        struct lk_span item;
+    *jwks = (struct lk_span){NULL, 0};
+    *saved_s = 0;
+    err = seal_open(&seal, state->keys_path, state->keys_key, room);
+    if (err != LK_OK)
+        return err;
+    err = LK_ERR_NOT_FOUND;
+    if (!seal_next(&seal, room, &head))
+        goto out;
+    lk_cbor_open(&r, head);
+    if (read_head(&r, STATE_KEYS_PURPOSE, issuer, saved_s) && seal_next(&seal, room, jwks))
+        err = LK_OK;
+out:
+    seal_close(&seal);
+    return err;
+}
 
-        lk_cbor_open(&r, chunk);
-        if (lk_cbor_peek(&r) == LK_CBOR_UINT) {
-            int64_t then_s = lk_cbor_int(&r);
+/* --- sessions: out ------------------------------------------------------------------------- */
 
-            if (r.err == LK_OK && !delivery_only && then_s > p->clock_floor_s)
-                p->clock_floor_s = then_s;
-        } else {
-            record_read(&r, &record);
-            if (r.err == LK_OK && record_enter(p, &record, delivery_only) == LK_OK)
-                count++;
-        }
-        item = lk_span_of(r.pos, (size_t)(r.end - r.pos));
-        if (r.err != LK_OK || item.len >= chunk.len)
-            break; /* what follows cannot be found any more */
-        chunk = item;
+struct filling {
+    struct lk_cbor_out w;
+    size_t left;
+    bool stopped; /* in the middle of the table: go on from there */
+    int64_t now_ms, now_s;
+};
+
+/* Since when nobody has seen it; one that is online has been seen just now. */
+static int64_t
+seen_s(const struct session *s, int64_t now_ms, int64_t now_s)
+{
+    return s->state == SESSION_ONLINE ? now_s : now_s - (now_ms - s->since_ms) / 1000;
+}
+
+static bool
+write_session(void *context, struct session *s)
+{
+    struct filling *f = context;
+    struct lk_cbor_out before = f->w;
+
+    if (s->state == SESSION_DYING || s->superseded)
+        return true;
+    if (f->left == 0) {
+        f->stopped = true;
+        return false;
     }
-    return count;
+    lk_cbor_write_array(&f->w, 9);
+    lk_cbor_write_text(&f->w, lk_span_of(s->id, s->id_len));
+    lk_cbor_write_text(&f->w, session_subject(s));
+    lk_cbor_write_bytes(&f->w, session_identity(s));
+    lk_cbor_write_int(&f->w, s->expires_s);
+    lk_cbor_write_uint(&f->w, s->generation);
+    lk_cbor_write_bytes(&f->w, lk_span_of(s->token_id, sizeof(s->token_id)));
+    lk_cbor_write_uint(&f->w, s->proof);
+    lk_cbor_write_bool(&f->w, s->delivery_only);
+    lk_cbor_write_int(&f->w, seen_s(s, f->now_ms, f->now_s));
+    if (f->w.err != LK_OK || f->w.len - before.len > STATE_RECORD_MAX) {
+        bool alone = before.len == 0;
+
+        /* Full: comes again in the next chunk. Alone and still too long: left out. */
+        f->w = before;
+        f->stopped = !alone;
+        return alone;
+    }
+    f->left--;
+    return true;
+}
+
+bool
+state_walk_is_due(const struct state_walk *walk, const struct sessions *t, int64_t now_ms)
+{
+    return walk->running || (walk->saved_changes != t->changes && now_ms >= walk->next_ms);
 }
 
 void
-state_load(struct plugin *p, struct lk_span secret)
+state_walk_step(struct state_walk *walk, struct sessions *t, const char *issuer, int64_t now_ms,
+                int64_t now_s, size_t buckets, size_t sessions, struct state_chunk *chunk)
 {
-    static uint8_t room[STATE_CHUNK]; /* used once, before any other thread */
-    char path[OPTION_TEXT_MAX + 32];
-    uint8_t key[SEAL_KEY_LEN];
-    struct lk_span chunk;
-    struct seal seal;
-    size_t count = 0;
-    enum lk_err err;
+    struct filling f = {.left = sessions, .now_ms = now_ms, .now_s = now_s};
+    struct lk_span filled;
 
-    (void)snprintf(path, sizeof(path), "%s/" STATE_FILE, p->options.state_dir);
-    err = seal_derive(secret, STATE_PURPOSE, key);
-    if (err == LK_OK)
-        err = seal_open(&seal, path, key, LK_BUF_OF(room));
-    lk_wipe(key, sizeof(key));
-    if (err == LK_ERR_NOT_FOUND)
-        return;
-    if (err != LK_OK) {
-        log_line(LK_LOG_ERROR, "state file=%s ignored reason=%s %s", path, lk_err_name(err),
-                 lk_err_text(err));
-        return;
+    lk_cbor_write_open(&f.w, LK_BUF_OF(chunk->bytes));
+    if (!walk->running) {
+        *walk = (struct state_walk){
+            .running = true, .changes = t->changes, .saved_changes = walk->saved_changes};
+        write_head(&f.w, STATE_SESSIONS_PURPOSE, issuer, now_s);
+        chunk->kind = STATE_FIRST;
+    } else {
+        sessions_walk(t, &walk->cursor, buckets, write_session, &f);
+        chunk->kind = STATE_MORE;
+        if (walk->cursor == 0 && !f.stopped)
+            chunk->kind = STATE_LAST;
     }
-    while (seal_next(&seal, LK_BUF_OF(room), &chunk))
-        count += chunk_load(p, chunk, secret.len == 0);
+    chunk->len = lk_cbor_write_close(&f.w, &filled) == LK_OK ? filled.len : 0;
+    if (chunk->kind == STATE_MORE && chunk->len == 0)
+        chunk->kind = STATE_NOTHING;
+    if (chunk->kind == STATE_LAST) {
+        walk->running = false;
+        walk->saved_changes = walk->changes;
+        walk->next_ms = now_ms + STATE_INTERVAL_MS;
+    }
+}
+
+enum lk_err
+state_write(const struct state *state, struct seal *seal, const struct state_chunk *chunk)
+{
+    enum lk_err err = LK_OK;
+
+    if (chunk->kind == STATE_FIRST) {
+        seal_abort(seal);
+        err = seal_create(seal, state->sessions_path, state->sessions_key);
+    } else if (seal->file == NULL) {
+        return LK_OK; /* this walk has failed before, and said so */
+    }
+    if (err == LK_OK && chunk->len > 0)
+        err = seal_add(seal, lk_span_of(chunk->bytes, chunk->len));
+    if (err == LK_OK && chunk->kind == STATE_LAST)
+        return seal_commit(seal);
+    if (err != LK_OK)
+        seal_abort(seal);
+    return err;
+}
+
+/* --- sessions: in -------------------------------------------------------------------------- */
+
+struct restoring {
+    struct sessions *t;
+    int64_t keep_s, now_ms, now_s;
+    bool delivery_only;
+    size_t count;
+};
+
+static bool
+read_session(struct lk_cbor *r, struct session_facts *facts, bool *delivery_only, int64_t *seen)
+{
+    struct lk_span token_id;
+    uint64_t proof;
+
+    *facts = (struct session_facts){0};
+    (void)lk_cbor_enter_array(r);
+    facts->id = lk_cbor_text(r);
+    facts->subject = lk_cbor_text(r);
+    facts->identity = lk_cbor_bytes(r);
+    facts->expires_s = lk_cbor_int(r);
+    facts->generation = lk_cbor_uint(r);
+    token_id = lk_cbor_bytes(r);
+    proof = lk_cbor_uint(r);
+    *delivery_only = lk_cbor_bool(r);
+    *seen = lk_cbor_int(r);
+    lk_cbor_leave_array(r);
+    facts->proof = (uint8_t)proof;
+    if (token_id.len == sizeof(facts->token_id))
+        memcpy(facts->token_id, token_id.ptr, token_id.len);
+    return r->err == LK_OK && facts->id.len > 0 && facts->id.len <= CLIENT_ID_MAX &&
+           memchr(facts->id.ptr, 0, facts->id.len) == NULL && facts->subject.len > 0;
+}
+
+static void
+restore(struct restoring *in, const struct session_facts *facts, bool delivery_only, int64_t seen)
+{
+    int64_t age_s = in->now_s > seen ? in->now_s - seen : 0;
+    struct session *s;
+
+    if (age_s >= in->keep_s || sessions_id_is_taken(in->t, facts->id, (struct lk_span){NULL, 0}))
+        return;
+    if (sessions_add(in->t, facts, SIZE_MAX, in->now_ms, &s) != LK_OK)
+        return;
+    s->since_ms = in->now_ms - age_s * 1000;
+    s->delivery_only = delivery_only || in->delivery_only;
+    in->count++;
+}
+
+static int
+by_age(const void *a, const void *b)
+{
+    const struct session *const *x = a, *const *y = b;
+
+    return ((*x)->since_ms > (*y)->since_ms) - ((*x)->since_ms < (*y)->since_ms);
+}
+
+/* The file is in the order of the table; the list of offline sessions is in that of age. */
+static void
+sort_by_age(struct sessions *t)
+{
+    struct session **all = calloc(t->count + 1, sizeof(struct session *));
+    size_t n = 0;
+
+    if (all == NULL)
+        return; /* some are then forgotten a little late */
+    for (struct session *s = t->offline.first; s != NULL && n < t->count; s = s->age_next)
+        all[n++] = s;
+    qsort(all, n, sizeof(struct session *), by_age);
+    t->offline = (struct session_list){NULL, NULL};
+    for (size_t i = 0; i < n; i++) {
+        all[i]->age_prev = i > 0 ? all[i - 1] : NULL;
+        all[i]->age_next = i + 1 < n ? all[i + 1] : NULL;
+    }
+    if (n > 0)
+        t->offline = (struct session_list){all[0], all[n - 1]};
+    free(all);
+}
+
+enum lk_err
+state_load_sessions(const struct state *state, const char *issuer, struct sessions *t,
+                    int64_t keep_s, int64_t now_ms, int64_t now_s, int64_t *saved_s, size_t *count)
+{
+    struct restoring in = {.t = t,
+                           .keep_s = keep_s,
+                           .now_ms = now_ms,
+                           .now_s = now_s,
+                           .delivery_only = !state->has_secret};
+    struct lk_buf room = {malloc(STATE_CHUNK), STATE_CHUNK};
+    struct seal seal = {.file = NULL};
+    struct session_facts facts;
+    struct lk_span chunk;
+    struct lk_cbor r;
+    bool delivery_only;
+    int64_t seen;
+    enum lk_err err = LK_ERR_NOMEM;
+
+    *saved_s = 0;
+    *count = 0;
+    if (room.ptr == NULL)
+        return err;
+    err = seal_open(&seal, state->sessions_path, state->sessions_key, room);
+    if (err != LK_OK)
+        goto out;
+    err = LK_ERR_NOT_FOUND;
+    if (!seal_next(&seal, room, &chunk))
+        goto out;
+    lk_cbor_open(&r, chunk);
+    if (!read_head(&r, STATE_SESSIONS_PURPOSE, issuer, saved_s))
+        goto out;
+    err = LK_OK;
+    while (seal_next(&seal, room, &chunk)) {
+        lk_cbor_open(&r, chunk);
+        while (lk_cbor_peek(&r) != LK_CBOR_END && read_session(&r, &facts, &delivery_only, &seen))
+            restore(&in, &facts, delivery_only, seen);
+    }
+    sort_by_age(t);
+    *count = in.count;
+out:
     seal_close(&seal);
-    log_line(LK_LOG_INFO, "state file=%s sessions=%zu", path, count);
+    free(room.ptr);
+    return err;
 }

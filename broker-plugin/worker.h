@@ -1,65 +1,77 @@
 /*
- * worker.h - the one background thread: fetches keys, writes the state file, wakes the broker.
+ * worker.h - the background thread: fetches keys, writes the state files. All that may block.
  *
- * The two threads meet in this file only. The broker's thread never waits: it takes the lock if it
- * is free and comes back a turn later otherwise; the worker holds it for a few pointer moves.
- * What the worker has to say (keys, log lines) lies in a queue until worker_take.
- *
- * Waking: no call of the broker may be made from here, and an idle broker turns only every 100 ms
- * (2.0) or not at all (2.1). The worker sends the broker's thread a real-time signal with an empty
- * handler, which ends its epoll_wait, again and again until the queue has been emptied.
+ * To the broker's thread it speaks in notes, taken in TICK; from it, it takes chunks of the session
+ * table and the wish for new keys. Neither side ever waits for the other.
  */
 #ifndef PLUGIN_WORKER_H
 #define PLUGIN_WORKER_H
 
-#include <latchkey/key.h>
+#include <stdarg.h>
+
+#include <latchkey/crypto.h>
 #include <latchkey/host/log.h>
 
-#include "limits.h"
-#include "options.h"
+#include "keys.h"
+#include "state.h"
+#include "wake.h"
 
-struct worker;
+struct lk_fetch;
 
-enum note_kind { NOTE_LOG = 1, NOTE_KEYS };
-
+/** Something the broker's thread should know. From malloc; free it with note_free. */
 struct note {
     struct note *next;
-    enum note_kind kind;
-    enum lk_log_level level; /* NOTE_LOG */
-    char line[LOG_LINE];
-    struct lk_key *keys; /* NOTE_KEYS: opened; from malloc; the taker wipes and frees them */
+    enum lk_log_level level;
+    char text[LOG_LINE]; /* empty: nothing to say */
+    struct lk_key *keys; /* NULL: no keys */
     size_t key_count;
-    int64_t server_date_s; /* NOTE_KEYS: of the answer, or 0 */
+    int64_t server_date_s; /* 0: unknown */
 };
 
-/** A piece of the state file, filled by the broker's thread. */
-struct state_chunk {
-    struct state_chunk *next;
-    bool first, last; /* begins, ends a file */
-    size_t len;
-    uint8_t bytes[STATE_CHUNK];
+struct worker {
+    /* Set before the thread starts, read by it only. */
+    struct wake *wake;
+    const struct state *state;
+    const char *issuer, *jwks_uri, *ca_file; /* jwks_uri NULL: keys come from a file */
+
+    _Atomic int64_t refresh_interval_s;
+    atomic_bool keys_wanted;
+    volatile int stop; /* lk_fetch looks at it too */
+    int event_fd;
+    pthread_t thread;
+    bool running;
+
+    _Atomic(struct note *) notes; /* newest first */
+    atomic_uint note_count;
+
+    /* A ring with one producer, the broker's thread, and one consumer. */
+    struct state_chunk chunks[STATE_SLOTS];
+    atomic_uint chunks_in, chunks_out;
+
+    /* The thread's own. */
+    struct seal seal;
+    struct lk_fetch *fetch;
+    uint8_t body[JWKS_MAX];
+    uint8_t digest[LK_SHA256_LEN]; /* of the document adopted last */
+    int64_t fetch_due_ms, fetched_ms;
+    unsigned failures;
+    bool save_failed;
 };
 
-/** @param secret  of the verifier client, may be empty. Starts the thread. */
-LK_MUST_CHECK enum lk_err worker_open(const struct options *options, struct lk_span secret,
-                                      bool fetch_keys, struct worker **out);
+/** @return LK_OK, LK_ERR_UNAVAILABLE (no thread). */
+LK_MUST_CHECK enum lk_err worker_start(struct worker *w);
+/** Stop and join; notes not taken are freed. A request under way is given up. */
+void worker_stop(struct worker *w);
 
-/** Ends the thread (a request under way is given up) after it has written what it was given. */
-void worker_close(struct worker *worker);
+/** Please fetch keys soon: an unknown kid was seen. Never blocks. */
+void worker_want_keys(struct worker *w);
 
-/** Ask for keys now rather than later; at most once per KEYS_ASK_MS. */
-void worker_ask_keys(struct worker *worker);
+/** A free chunk to fill, or NULL when the thread is behind; then hand it over. */
+struct state_chunk *worker_chunk(struct worker *w);
+void worker_hand_over(struct worker *w);
 
-/** All notes that wait, oldest first; NULL if there are none or the lock is taken. Free each. */
-struct note *worker_take(struct worker *worker);
+/** All notes, oldest first; NULL if there are none. */
+struct note *worker_take_notes(struct worker *w);
 void note_free(struct note *note);
-
-/** An empty chunk, or NULL if none is free just now. */
-struct state_chunk *worker_chunk_get(struct worker *worker);
-/** Hand a filled chunk over. Chunks arrive in the order they were handed over. */
-void worker_chunk_put(struct worker *worker, struct state_chunk *chunk);
-
-/** Did the signal of the self-test end a wait of the broker? 0: not known yet. */
-int worker_wake_works(const struct worker *worker);
 
 #endif

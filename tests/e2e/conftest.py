@@ -76,7 +76,8 @@ def check_logs(folder):
 @pytest.fixture(scope="session")
 def stack(workdir, sanitizer_reports):
     """The installation most tests share. Whoever stops a part of it starts it again."""
-    one = installation.Stack(workdir / "stack").up()
+    # Refusals beyond the rate are not logged one by one, and tests refuse in quick succession.
+    one = installation.Stack(workdir / "stack", plugin_opts=["auth_fail_rate 100000"]).up()
     yield one
     one.down()
     check_logs(one.dir)

@@ -128,12 +128,13 @@ def test_the_file_of_options_is_read_again(broker, tmp_path):
         assert witness.is_open()
 
 
-@pytest.mark.parametrize("option", ["issuer not-a-url", "leeway -1", "leeway 1y", "unknown maybe",
+@pytest.mark.parametrize("option", ["jwks_uri ftp://issuer.test/keys", "leeway -1", "leeway 1y", "unknown maybe",
                                     "client_id_binding loose", "on_deny shout", "cache_size x",
                                     "max_connections_per_subject 0", "keys_file /nonexistent",
                                     "disconnect_after_expire perhaps"])
 def test_a_wrong_value_stops_the_broker_and_is_named(broker, option):
-    one = broker(options=[option], start=False)
+    from_url = ["keys_file "] if option.startswith("jwks_uri") else []
+    one = broker(options=[option, *from_url], start=False)
     one.start(wait=False)
     one.process.wait(15)
     assert one.process.returncode != 0
