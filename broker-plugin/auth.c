@@ -562,6 +562,35 @@ auth_on_method(int event, void *data, void *userdata)
     return s != NULL ? renew(&login, s) : come_in(&login);
 }
 
+/*
+ * No method of ours has a second step, so this can only be an AUTH packet without content on a
+ * connection that is in. Mosquitto 2.0 takes it for one, and on any answer but "go on" forgets the
+ * client's id while the client is still in its tables: it crashes later. So: "go on", and the next
+ * tick ends the connection.
+ */
+int
+auth_on_continue(int event, void *data, void *userdata)
+{
+    struct mosquitto_evt_extended_auth *ev = data;
+    struct plugin *p = userdata;
+    struct session *s =
+        sessions_of_client(&p->sessions, ev->client, mosquitto_client_id(ev->client));
+
+    (void)event;
+    if (s == NULL || s->state != SESSION_ONLINE || s->proof == PROOF_PASSWORD)
+        return MOSQ_ERR_PLUGIN_DEFER;
+    if (!s->for_denial)
+        log_line(LK_LOG_WARN,
+                 "refused renewal client=%s user=%s address=%s reason=%s an AUTH "
+                 "packet out of place",
+                 lk_log_text(s->id), lk_log_span(session_subject(s)),
+                 lk_log_text(mosquitto_client_address(ev->client)), lk_err_name(LK_ERR_STATE));
+    s->for_denial = true;
+    expiry_set(&p->expiry, s, plugin_now_ms());
+    wake_ask(&p->wake);
+    return MOSQ_ERR_AUTH_CONTINUE;
+}
+
 int
 auth_on_disconnect(int event, void *data, void *userdata)
 {

@@ -351,6 +351,7 @@ static const struct {
     {MOSQ_EVT_RELOAD, on_reload, false, "reload"},
     {MOSQ_EVT_BASIC_AUTH, auth_on_password, false, "password login"},
     {MOSQ_EVT_EXT_AUTH_START, auth_on_method, false, "enhanced authentication"},
+    {MOSQ_EVT_EXT_AUTH_CONTINUE, auth_on_continue, false, "enhanced authentication, next step"},
     {MOSQ_EVT_ACL_CHECK, access_on_check, false, "topic access"},
     {MOSQ_EVT_TICK, on_tick, false, "tick"},
     {MOSQ_EVT_DISCONNECT, auth_on_disconnect, false, "disconnect"},

@@ -40,6 +40,17 @@ def workdir():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def ours(report):
+    """What of a sanitizer's report is not the broker's own leak. Mosquitto frees little of what it
+    has when it ends. Frames of the plugin are those of an unknown module by then, or bear its name.
+    """
+    if "LeakSanitizer" not in report:
+        return report.strip()
+    leaks = [block for block in report.split("\n\n") if " leak of " in block]
+    return "\n\n".join(block for block in leaks if "/usr/sbin/mosquitto" not in block
+                       or "unknown module" in block or "latchkey" in block)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def sanitizer_reports(workdir):
     """Every program of the run writes what a sanitizer finds into this folder."""
@@ -50,20 +61,23 @@ def sanitizer_reports(workdir):
     os.environ["UBSAN_OPTIONS"] = common + ":print_stacktrace=1"
     os.environ["LSAN_OPTIONS"] = f"suppressions={HERE}/lsan.supp:print_suppressions=0"
     yield folder
-    left = sorted(folder.iterdir())
-    assert not left, "sanitizer reports:\n" + "\n".join(p.read_text()[:6000] for p in left)
+    left = [found for found in map(take_report, sorted(folder.iterdir())) if found]
+    assert not left, "sanitizer reports:\n" + "\n".join(left)
+
+
+def take_report(path):
+    text = ours(path.read_text(errors="replace"))
+    path.unlink()
+    return f"{path.name}:\n{text[:6000]}" if text else ""
 
 
 @pytest.fixture(autouse=True)
 def no_sanitizer_report(sanitizer_reports):
     """A report belongs to the test during which it appeared."""
     yield
-    for report in sorted(sanitizer_reports.iterdir()):
-        text = report.read_text(errors="replace")
-        if not text.strip():
-            continue
-        report.unlink()
-        pytest.fail(f"sanitizer report ({report.name}):\n{text[:6000]}", pytrace=False)
+    found = [text for text in map(take_report, sorted(sanitizer_reports.iterdir())) if text]
+    if found:
+        pytest.fail("sanitizer report " + "\n".join(found), pytrace=False)
 
 
 def check_logs(folder):

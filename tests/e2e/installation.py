@@ -121,6 +121,8 @@ class Broker:
         runtime = sanitizer_runtime(program("mosquitto_latchkey.so"))
         preload = " ".join(str(p) for p in (runtime, self.preload) if p)
         mosquitto = ["/usr/sbin/mosquitto", "-c", str(self.conf)]
+        if runtime:                                 # whole stacks, through code without frame pointers
+            env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":fast_unwind_on_malloc=0"
         if preload:
             mosquitto = ["env", f"LD_PRELOAD={preload}"] + mosquitto
         with self.log.path.open("ab") as out:

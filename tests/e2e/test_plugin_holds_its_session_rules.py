@@ -8,7 +8,7 @@ import pytest
 
 import tokens
 from installation import wait_until
-from mqtt_raw import Closed, CONNACK, DISCONNECT, SESSION_EXPIRY, V5, V311, WILL_DELAY
+from mqtt_raw import AUTH, SESSION_EXPIRY, V5, V311, WILL_DELAY, Closed, packet
 
 SESSION = {V311: {"clean": False}, V5: {"clean": False, "props": {SESSION_EXPIRY: 600}}}
 VERSIONS = pytest.mark.parametrize("version", [V311, V5], ids=["mqtt311", "mqtt5"])
@@ -349,3 +349,21 @@ def test_a_session_file_that_was_changed_is_ignored(broker):
     mark = one.log.mark()
     one.start()
     one.log.wait(r"sessions file=\S+ ignored reason=SIGNATURE", mark)
+
+
+def test_an_empty_auth_packet_ends_the_connection_and_nothing_else(broker):
+    """Left alone, Mosquitto 2.0 would forget the client's id while the client is still in its
+    tables, and crash when somebody else comes or goes."""
+    one = broker()
+    with watcher_of(one) as watcher:
+        for _ in range(20):
+            c = one.client()
+            assert c.connect_by_auth("sensor-1", "OAUTH2-JWT", one.jwt(),
+                                     will=(TELEMETRY.format("sensor-1"), "out", 1, False)).code == 0
+            c.send(packet(AUTH))
+            assert c.end(timeout=5)[1] in (0x82, 0x98)
+            assert watcher.message().payload == b"out"
+        for n in range(50):
+            with one.connected(f"sensor-{n}") as c:
+                assert c.ping()
+    one.log.wait(r"client=sensor-1 .*reason=STATE an AUTH packet out of place")

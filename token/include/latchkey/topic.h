@@ -22,7 +22,8 @@ bool lk_topic_matches(struct lk_span filter, struct lk_span topic);
 
 /**
  * Does `rule` cover every topic `filter` could match? `filter` without `$share/<group>/`.
- * Exact except for one safe corner: "+/#" is not taken to cover "#".
+ * Exact except for two safe corners: "+/#" is not taken to cover "#", and the empty topic counts as
+ * one, so "/#", which has it as its parent, is not covered by "/+/#".
  */
 bool lk_filter_covers(struct lk_span rule, struct lk_span filter);
 

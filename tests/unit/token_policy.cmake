@@ -1,0 +1,9 @@
+# Ids, scopes, topics, the scope map and compiled grants.
+lk_unit_test(id_test SOURCES id_test.c LIBS latchkey::token)
+lk_unit_test(scope_test SOURCES scope_test.c LIBS latchkey::token)
+lk_unit_test(policy_test SOURCES policy_test.c LIBS latchkey::token)
+lk_unit_test(grant_test SOURCES grant_test.c LIBS latchkey::token)
+lk_unit_test(grant_random_test SOURCES grant_random_test.c LIBS latchkey::token)
+if(TARGET dep::jansson)
+  lk_unit_test(topic_test SOURCES topic_test.c LIBS latchkey::token dep::jansson)
+endif()
