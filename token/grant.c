@@ -569,11 +569,11 @@ lk_grant_compile(const struct lk_policy *policy, const struct lk_identity *ident
 struct walk {
     const uint8_t *shape, *values;
     const uint8_t *begin, *end; /* of the topic; behind the tenant's prefix and $share/<group>/ */
-    const uint8_t *plain_from;  /* from here to the end the topic is known to be valid */
     const struct lk_request *request;
     uint8_t direction; /* RULE_PUBLISH or RULE_SUBSCRIBE */
     uint8_t qos;
-    bool is_filter, is_shared, is_malformed;
+    bool is_filter, is_shared;
+    bool is_valid; /* all of the topic is known to be */
     struct lk_verdict verdict;
     size_t pending_count;
     struct {
@@ -617,20 +617,17 @@ take_rule(struct walk *w, const uint8_t *rule)
     return rate == 0;
 }
 
-/* Only what a wildcard swallows has to be looked at: the rest equals text known to be valid. */
+/*
+ * What a `#` swallows has to be looked at, once; what led to it equals text known to be valid, or
+ * was looked at by the `+` that let it through.
+ */
 static inline bool
 rest_is_valid(struct walk *w, uint32_t at)
 {
-    const uint8_t *from = w->begin + at;
-    bool is_valid;
-
-    if (at == NOTHING_LEFT || (w->plain_from != NULL && from >= w->plain_from))
-        return true;
-    is_valid = w->is_filter ? lk_filter_rest_is_valid(w->begin, from, w->end)
-                            : lk_text_is_plain(w->begin, from, w->end);
-    w->plain_from = from;
-    w->is_malformed = !is_valid;
-    return is_valid;
+    if (at != NOTHING_LEFT && !w->is_valid)
+        w->is_valid = w->is_filter ? lk_filter_rest_is_valid(w->begin, w->begin + at, w->end)
+                                   : lk_text_is_plain(w->begin, w->begin + at, w->end);
+    return at == NOTHING_LEFT || w->is_valid;
 }
 
 /* Try the rules that end at a node; `at` is what a `#` would swallow. Is the walk over? */
@@ -781,7 +778,7 @@ check_topic(struct walk *w, struct lk_span topic)
     if (!enter_tenant(w, &at))
         return deny;
     walk_tree(w, at, topic.ptr[0] == '$');
-    return w->is_malformed ? deny : w->verdict;
+    return w->verdict;
 }
 
 struct lk_verdict
@@ -794,9 +791,8 @@ lk_grant_check(const struct lk_grant *grant, const struct lk_request *request)
         return deny;
     w.shape = grant->shape.ptr;
     w.values = grant->values.ptr;
-    w.plain_from = NULL;
     w.request = request;
-    w.is_shared = w.is_malformed = false;
+    w.is_shared = w.is_valid = false;
     w.verdict = deny;
     w.pending_count = 0;
     switch (request->action) {

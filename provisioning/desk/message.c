@@ -156,8 +156,7 @@ put_value(struct text *t, const json_t *value, unsigned depth)
         }
         put_text(t, "{");
         /* jansson's iterator takes a non-const object; nothing is changed. */
-        json_object_foreach((json_t *)(uintptr_t)value, name, member)
-        {
+        json_object_foreach ((json_t *)(uintptr_t)value, name, member) {
             put_text(t, comma);
             comma = ",";
             put_string(t, lk_span_text(name));

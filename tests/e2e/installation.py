@@ -121,7 +121,9 @@ class Broker:
         runtime = sanitizer_runtime(program("mosquitto_latchkey.so"))
         preload = " ".join(str(p) for p in (runtime, self.preload) if p)
         mosquitto = ["/usr/sbin/mosquitto", "-c", str(self.conf)]
-        if runtime:                                 # whole stacks, through code without frame pointers
+        if runtime:
+            # Whole stacks, through code without frame pointers: else a leak of the plugin's looks
+            # like the broker's. Too slow where much TLS is done, so tools/stack goes without.
             env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":fast_unwind_on_malloc=0"
         if preload:
             mosquitto = ["env", f"LD_PRELOAD={preload}"] + mosquitto

@@ -51,9 +51,10 @@ static void
 random_filter(char *filter)
 {
     static const char *const words[] = {
-        "a",       "a",        "b",        "+",      "+",          "{device}", "{client}",
-        "{type}",  "{tenant}", "{claim.n}", "%c",    "${username}", "",        "t",
-        "$s",      "authz-info", "c\xc3\xa9", "a-level-of-18-byte", "v", "acme"};
+        "a",        "a",      "b",        "+",          "+",         "{device}",
+        "{client}", "{type}", "{tenant}", "{claim.n}",  "%c",        "${username}",
+        "",         "t",      "$s",       "authz-info", "c\xc3\xa9", "a-level-of-18-byte",
+        "v",        "acme"};
     unsigned levels = 1 + below(4);
     bool has_children = false;
 
@@ -145,8 +146,8 @@ keep(const char *text)
 static struct lk_span
 random_value(void)
 {
-    static const char *const values[] = {"v", "a", "acme", "d-1", "c\xc3\xa9", "t",
-                                         "a-value-longer-than-16-bytes"};
+    static const char *const values[] = {
+        "v", "a", "acme", "d-1", "c\xc3\xa9", "t", "a-value-longer-than-16-bytes"};
     static const char *const bad[] = {"", "x/y", "+", "#", "$v", "v\n", "\xff"};
 
     return keep(below(5) > 0 ? PICK(values) : PICK(bad));
@@ -155,8 +156,8 @@ random_value(void)
 static void
 random_identity(struct lk_identity *identity)
 {
-    static const char *const tenants[] = {"acme", "acme", "acme", "t", "*", "*", "*", "v",
-                                          "Acme", "", "a/b"};
+    static const char *const tenants[] = {"acme", "acme", "acme", "t", "*",  "*",
+                                          "*",    "v",    "Acme", "",  "a/b"};
     char held[TEXT] = "";
 
     text_count = 0;
@@ -316,8 +317,8 @@ ref_is_valid(const char *text, bool is_filter)
     for (size_t i = 0; i < list.count; i++) {
         const char *level = list.level[i];
 
-        if (is_filter && (strcmp(level, "+") == 0 ||
-                          (strcmp(level, "#") == 0 && i + 1 == list.count)))
+        if (is_filter &&
+            (strcmp(level, "+") == 0 || (strcmp(level, "#") == 0 && i + 1 == list.count)))
             continue;
         if (strpbrk(level, "+#") != NULL)
             return false;
@@ -373,7 +374,8 @@ ref_tenant_fits(const struct ref_rule *rule, const struct lk_identity *identity,
             return false;
         return ref_filter_fits(rule, identity, is_tenants ? "t/+/" : "", topic);
     }
-    if (strlen(tenant) == 0 || strspn(tenant, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(tenant))
+    if (strlen(tenant) == 0 ||
+        strspn(tenant, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(tenant))
         return false;
     snprintf(prefix, sizeof(prefix), "t/%s/", tenant);
     return ref_filter_fits(rule, identity, prefix, topic);
@@ -425,8 +427,17 @@ ref_check(const struct lk_identity *identity, const struct lk_request *request)
 static void
 random_topic(const struct lk_identity *identity, bool is_filter, char *topic)
 {
-    static const char *const words[] = {"a", "b", "v", "d-1", "acme", "t", "", "$s", "c\xc3\xa9",
-                                        "a-value-longer-than-16-bytes", "a-level-of-18-byte"};
+    static const char *const words[] = {"a",
+                                        "b",
+                                        "v",
+                                        "d-1",
+                                        "acme",
+                                        "t",
+                                        "",
+                                        "$s",
+                                        "c\xc3\xa9",
+                                        "a-value-longer-than-16-bytes",
+                                        "a-level-of-18-byte"};
     static const char *const wild[] = {"+", "#", "a+", "\xff"};
     static const char *const prefixes[] = {"", "", "t/acme/", "t/v/", "t/+/", "t/"};
     const char *child = identity->children_count > 0 ? text_of(identity->children[0]) : "v";
@@ -538,11 +549,10 @@ compare(const struct lk_identity *identity, const struct lk_grant *grant)
         for (size_t i = 0; i < rule_count; i++)
             print_message("%zu %s %d%d %s\n", i, rules[i].scope, rules[i].publish,
                           rules[i].subscribe, rules[i].filter);
-        print_message("subject %s client %s type %s tenant %s scope %s\n",
-                      text_of(identity->subject), text_of(identity->client_id),
-                      identity->type.ptr ? text_of(identity->type) : "-",
-                      identity->tenant.ptr ? text_of(identity->tenant) : "-",
-                      text_of(identity->scope));
+        print_message(
+            "subject %s client %s type %s tenant %s scope %s\n", text_of(identity->subject),
+            text_of(identity->client_id), identity->type.ptr ? text_of(identity->type) : "-",
+            identity->tenant.ptr ? text_of(identity->tenant) : "-", text_of(identity->scope));
         fail_msg("action %d \"%s\" qos %u retain %d size %u: got %d by %u rate %u, wanted %d %u",
                  (int)request.action, topic, request.qos, request.retain, request.size,
                  (int)got.access, got.rule, got.rate_max, wanted.allowed, wanted.rate_max);
@@ -596,9 +606,9 @@ any_bytes_get_a_verdict(void **state)
     struct lk_grant grant;
 
     (void)state;
-    assert_int_equal(lk_policy_parse(LK_SPAN("a:x both #\na:x both +/a/#\na:x both $/#\n"), &policy,
-                                     NULL),
-                     LK_OK);
+    assert_int_equal(
+        lk_policy_parse(LK_SPAN("a:x both #\na:x both +/a/#\na:x both $/#\n"), &policy, NULL),
+        LK_OK);
     assert_int_equal(lk_grant_compile(&policy, &identity, LK_BUF_OF(shape_room), &grant.shape,
                                       LK_BUF_OF(values_room), &grant.values),
                      LK_OK);

@@ -383,8 +383,8 @@ the_best_rate_wins(void **state)
 static void
 values_that_could_widen_a_rule_void_it(void **state)
 {
-    static const char *const bad[] = {"",     "a/b",      "/",        "+",          "a+",  "#",
-                                      "a#b",  "$x",       "a\x01",    "a\x7f",      "\n",  "\xff",
+    static const char *const bad[] = {"",      "a/b",      "/",         "+",           "a+", "#",
+                                      "a#b",   "$x",       "a\x01",     "a\x7f",       "\n", "\xff",
                                       "a\xc3", "\xc2\x80", "x\xc2\x9f", "\xed\xa0\x80"};
     struct lk_identity identity = person("s", "t", NULL, "a:b");
 
@@ -528,8 +528,8 @@ too_little_room_is_said(void **state)
     values_len = compiled.grant.values.len;
     for (size_t cap = 0; cap <= shape_len; cap++) {
         struct lk_buf room = {guard_room(&shapes, cap), cap};
-        enum lk_err err = lk_grant_compile(&policy, &identity, room, &shape,
-                                           LK_BUF_OF(compiled.values), &value);
+        enum lk_err err =
+            lk_grant_compile(&policy, &identity, room, &shape, LK_BUF_OF(compiled.values), &value);
 
         assert_int_equal(err, cap < shape_len ? LK_ERR_NO_SPACE : LK_OK);
         assert_int_equal(shape.len, cap < shape_len ? 0 : shape_len);
@@ -537,8 +537,8 @@ too_little_room_is_said(void **state)
     }
     for (size_t cap = 0; cap <= values_len; cap++) {
         struct lk_buf room = {guard_room(&values, cap), cap};
-        enum lk_err err = lk_grant_compile(&policy, &identity, LK_BUF_OF(compiled.shape), &shape,
-                                           room, &value);
+        enum lk_err err =
+            lk_grant_compile(&policy, &identity, LK_BUF_OF(compiled.shape), &shape, room, &value);
 
         assert_int_equal(err, cap < values_len ? LK_ERR_NO_SPACE : LK_OK);
     }
@@ -625,9 +625,8 @@ many_children_are_told_apart(void **state)
 static void
 identities_survive_being_stored(void **state)
 {
-    static const uint8_t sensor[] = {0xa4, 0x01, 0x43, 's',  '-', '1', 0x02, 0x43, 's',
-                                     '-',  '1',  0x03, 0x41, 't', 0x05, 0x43, 'a',  ':',
-                                     'b'};
+    static const uint8_t sensor[] = {0xa4, 0x01, 0x43, 's', '-',  '1',  0x02, 0x43, 's', '-',
+                                     '1',  0x03, 0x41, 't', 0x05, 0x43, 'a',  ':',  'b'};
     struct lk_identity identity = person("s-1", "t", NULL, "a:b"), back;
     struct guard guard = guard_open(4096);
     uint8_t room[4096], again[4096];
@@ -719,9 +718,9 @@ claims_become_an_identity(void **state)
     (void)state;
     load_policy("a:b publish {claim.zone}/{claim.area}/{claim.none}\n");
     assert_int_equal(lk_claims_read_cwt(lk_span_of(cwt, sizeof(cwt) - 1), &claims), LK_OK);
-    assert_int_equal(lk_identity_from_claims(&policy, &claims, LK_SPAN("s-1:x"), LK_BUF_OF(room),
-                                             &identity),
-                     LK_OK);
+    assert_int_equal(
+        lk_identity_from_claims(&policy, &claims, LK_SPAN("s-1:x"), LK_BUF_OF(room), &identity),
+        LK_OK);
     assert_true(lk_span_is(identity.subject, "s-1"));
     assert_true(lk_span_is(identity.client_id, "s-1:x"));
     assert_true(lk_span_is(identity.scope, "a:b"));
@@ -743,9 +742,8 @@ escaped_claims_do_not_overwrite_each_other(void **state)
     (void)state;
     load_policy("a:b publish {claim.zone}/{claim.area}\n");
     assert_int_equal(lk_claims_read_jwt(lk_span_text(jwt), LK_BUF_OF(text), &claims), LK_OK);
-    assert_int_equal(lk_identity_from_claims(&policy, &claims, LK_SPAN("s"), LK_BUF_OF(room),
-                                             &identity),
-                     LK_OK);
+    assert_int_equal(
+        lk_identity_from_claims(&policy, &claims, LK_SPAN("s"), LK_BUF_OF(room), &identity), LK_OK);
     assert_int_equal(identity.named_count, 2);
     assert_true(lk_span_is(identity.named[0].value, "aA"));
     assert_true(lk_span_is(identity.named[1].value, "bB"));
@@ -765,11 +763,19 @@ denials_are_explained(void **state)
         const char *detail;
     } rows[] = {
         {SENSOR, {PUB, {0}, 1, false, 9}, "devices/s-1/telemetry", LK_REASON_ALLOWED, 1, ""},
-        {SENSOR, {PUB, {0}, 1, false, 10}, "devices/s-1/telemetry", LK_REASON_OPTION, 1,
+        {SENSOR,
+         {PUB, {0}, 1, false, 10},
+         "devices/s-1/telemetry",
+         LK_REASON_OPTION,
+         1,
          "size<=BYTES"},
         {SENSOR, {PUB, {0}, 1, true, 9}, "devices/s-1/telemetry", LK_REASON_OPTION, 1, "retain=no"},
         {SENSOR, {PUB, {0}, 2, false, 9}, "devices/s-1/telemetry", LK_REASON_OPTION, 1, "qos<=N"},
-        {SENSOR, {SUB, {0}, 1, false, 0}, "$share/g/devices/s-1/config/x", LK_REASON_OPTION, 4,
+        {SENSOR,
+         {SUB, {0}, 1, false, 0},
+         "$share/g/devices/s-1/config/x",
+         LK_REASON_OPTION,
+         4,
          "share=no"},
         {SENSOR, {PUB, {0}, 1, false, 9}, "devices/s-2/telemetry", LK_REASON_OTHER_VALUE, 1, "s-1"},
         {SENSOR, {SUB, {0}, 1, false, 0}, "devices/+/config/#", LK_REASON_TOO_WIDE, 4, ""},
@@ -780,16 +786,32 @@ denials_are_explained(void **state)
         {SENSOR, {PUB, {0}, 1, false, 0}, "nothing/like/it", LK_REASON_NO_RULE, 0, ""},
         {SENSOR, {PUB, {0}, 1, false, 0}, "authz-info", LK_REASON_RESERVED, 0, ""},
         {SENSOR, {SUB, {0}, 1, false, 0}, "$SYS/#", LK_REASON_RESERVED, 0, ""},
-        {SENSOR, {SUB, {0}, 1, false, 0}, "$share/latchkey/devices/s-1/config/x",
-         LK_REASON_RESERVED, 0, ""},
+        {SENSOR,
+         {SUB, {0}, 1, false, 0},
+         "$share/latchkey/devices/s-1/config/x",
+         LK_REASON_RESERVED,
+         0,
+         ""},
         {SENSOR, {PUB, {0}, 1, false, 0}, "devices/+/telemetry", LK_REASON_MALFORMED, 0, ""},
         {SENSOR, {SUB, {0}, 1, false, 0}, "$share/g/", LK_REASON_MALFORMED, 0, ""},
         {SENSOR, {PUB, {0}, 3, false, 0}, "devices/s-1/telemetry", LK_REASON_MALFORMED, 0, ""},
-        {SENSOR, {PUB, {0}, 1, false, 0}, "t/acme/devices/s-1/telemetry", LK_REASON_OTHER_VALUE, 0,
+        {SENSOR,
+         {PUB, {0}, 1, false, 0},
+         "t/acme/devices/s-1/telemetry",
+         LK_REASON_OTHER_VALUE,
+         0,
          ""},
-        {ACME, {PUB, {0}, 1, false, 0}, "devices/acme~s-1/telemetry", LK_REASON_OTHER_VALUE, 0,
+        {ACME,
+         {PUB, {0}, 1, false, 0},
+         "devices/acme~s-1/telemetry",
+         LK_REASON_OTHER_VALUE,
+         0,
          "acme"},
-        {ACME, {PUB, {0}, 1, false, 0}, "t/acme/devices/s-1/telemetry", LK_REASON_OTHER_VALUE, 1,
+        {ACME,
+         {PUB, {0}, 1, false, 0},
+         "t/acme/devices/s-1/telemetry",
+         LK_REASON_OTHER_VALUE,
+         1,
          "acme~s-1"},
         {MONITOR, {PUB, {0}, 1, false, 0}, "devices/x/telemetry", LK_REASON_OTHER_ACTION, 2, ""},
         {MANAGER, {PUB, {0}, 1, false, 0}, "devices/d-1/telemetry", LK_REASON_VOID, 1, "{device}"},
@@ -873,8 +895,8 @@ print_map_of(unsigned scopes)
 static void
 costs_are_printed(void **state)
 {
-    struct lk_identity identity = person("sensor-7f3a91", "sensor", NULL,
-                                         "telemetry:send config:read");
+    struct lk_identity identity =
+        person("sensor-7f3a91", "sensor", NULL, "telemetry:send config:read");
 
     (void)state;
     load_policy(lk_policy_default);

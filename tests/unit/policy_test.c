@@ -87,8 +87,8 @@ every_part_of_a_rule_is_read(void **state)
     assert_int_equal(policy.name_count, 2);
     assert_int_equal(r[3].level[0].name, 0);
     assert_int_equal(r[3].level[1].name, 1);
-    assert_true(lk_span_is(lk_span_of(policy.text + policy.names[1].at, policy.names[1].len),
-                           "org-unit"));
+    assert_true(
+        lk_span_is(lk_span_of(policy.text + policy.names[1].at, policy.names[1].len), "org-unit"));
 }
 
 /* One good line, then each part of it broken. */
@@ -104,8 +104,9 @@ errors_have_a_place_and_a_sentence(void **state)
         {"empty file", "", 0, 0, ""},
         {"only comments", "# x\n  # y", 0, 0, ""},
         {"CRLF", "a:b publish x\r\nc:d subscribe y\r\n", 0, 0, ""},
-        {"byte order mark", "\xef\xbb\xbf"
-                            "a:b publish x",
+        {"byte order mark",
+         "\xef\xbb\xbf"
+         "a:b publish x",
          0, 0, ""},
         {"unknown scope", "never:heard-of publish x", 0, 0, ""},
         {"percent without c or u", "a:b publish 100%", 0, 0, ""},
@@ -249,10 +250,9 @@ limits_hold(void **state)
                      LK_ERR_LIMIT);
     assert_int_equal(error.line, LK_NAMED_MAX + 1);
 
-    assert_int_equal(
-        lk_policy_parse(LK_SPAN("a:b publish 1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/#"), &policy,
-                        &error),
-        LK_OK);
+    assert_int_equal(lk_policy_parse(LK_SPAN("a:b publish 1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/#"),
+                                     &policy, &error),
+                     LK_OK);
     assert_int_equal(
         lk_policy_parse(LK_SPAN("a:b publish 1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/#"), &policy,
                         &error),

@@ -186,8 +186,7 @@ cbor_appendix_a(void **state)
     size_t i;
 
     (void)state;
-    json_array_foreach(json_object_get(json, "tests"), i, test)
-    {
+    json_array_foreach (json_object_get(json, "tests"), i, test) {
         static uint8_t room[4096];
         struct lk_span in = placed(hex_of(test, "hex", LK_BUF_OF(room)));
         const json_t *decoded = json_object_get(test, "decoded");
@@ -229,8 +228,7 @@ cbor_not_well_formed(void **state)
     size_t i;
 
     (void)state;
-    json_array_foreach(json_object_get(json, "tests"), i, test)
-    {
+    json_array_foreach (json_object_get(json, "tests"), i, test) {
         uint8_t room[256];
         struct lk_cbor r;
 
@@ -383,8 +381,7 @@ cwt_rfc8392(void **state)
     const char *name;
 
     (void)state;
-    json_object_foreach(json_object_get(json, "tests"), name, test)
-    {
+    json_object_foreach (json_object_get(json, "tests"), name, test) {
         uint8_t room[512], key_room[256], scratch[LK_TOKEN_SCRATCH_MAX];
         struct lk_span cwt = placed(hex_of(test, "cwt", LK_BUF_OF(room)));
         struct lk_span key_bytes = hex_of(keys, text_of(test, "key"), LK_BUF_OF(key_room));
@@ -526,8 +523,7 @@ cwt_validator_cases(void **state)
         lk_cose_key_parse(hex_of(json_object_get(rfc, "keys"), "p256_cosekey", LK_BUF_OF(room)),
                           &key),
         LK_OK);
-    json_array_foreach(json_object_get(json, "tests"), i, test)
-    {
+    json_array_foreach (json_object_get(json, "tests"), i, test) {
         cwt_validator_run(json, test, &key);
     }
     lk_keyset_wipe(&keyset);
@@ -554,8 +550,7 @@ jwt_validator_cases(void **state)
     (void)state;
     assert_int_equal(keys_from_json(json_object_get(json, "jwks"), keys, 4, &count), LK_OK);
     assert_int_equal(lk_keyset_put(&keyset, 0, keys, count), LK_OK);
-    json_array_foreach(json_object_get(json, "tests"), i, test)
-    {
+    json_array_foreach (json_object_get(json, "tests"), i, test) {
         const char *name = text_of(test, "name");
         struct lk_span jwt = placed(lk_span_text(text_of(test, "jwt")));
         enum lk_err err =
@@ -614,8 +609,7 @@ jws_rfc7515(void **state)
     size_t i;
 
     (void)state;
-    json_array_foreach(json_object_get(json, "tests"), i, test)
-    {
+    json_array_foreach (json_object_get(json, "tests"), i, test) {
         const char *id = text_of(test, "id");
         struct lk_span jws = placed(lk_span_text(text_of(test, "jws")));
         json_t *key_json = json_object_get(test, "key");
@@ -688,8 +682,7 @@ jwk_thumbprints(void **state)
     size_t i;
 
     (void)state;
-    json_array_foreach(json_object_get(json, "tests"), i, test)
-    {
+    json_array_foreach (json_object_get(json, "tests"), i, test) {
         json_t *jwk = json_object_get(test, "jwk");
         uint8_t print[32], room[32];
         struct lk_span wanted;
@@ -778,8 +771,7 @@ wycheproof_signatures(const char *file, const json_t *group)
         tally.skipped += (unsigned)json_array_size(tests);
         return;
     }
-    json_array_foreach(tests, i, test)
-    {
+    json_array_foreach (tests, i, test) {
         static uint8_t message_room[8192], signature_room[1024];
         struct lk_span message = hex_of(test, "msg", LK_BUF_OF(message_room));
         struct lk_span signature = placed(hex_of(test, "sig", LK_BUF_OF(signature_room)));
@@ -797,8 +789,7 @@ wycheproof_macs(const char *file, const json_t *group)
     json_t *test;
     size_t i;
 
-    json_array_foreach(tests, i, test)
-    {
+    json_array_foreach (tests, i, test) {
         static uint8_t message_room[8192], tag_room[64], key_room[256];
         struct lk_span message = hex_of(test, "msg", LK_BUF_OF(message_room));
         struct lk_span tag = hex_of(test, "tag", LK_BUF_OF(tag_room));
@@ -829,8 +820,7 @@ is_also_valid(const json_t *tests, const char *jws)
     json_t *test;
     size_t i;
 
-    json_array_foreach(tests, i, test)
-    {
+    json_array_foreach (tests, i, test) {
         if (strcmp(text_of(test, "result"), "valid") == 0 && strcmp(text_of(test, "jws"), jws) == 0)
             return true;
     }
@@ -851,8 +841,7 @@ wycheproof_jws(const char *file, const json_t *group)
     if (json == NULL)
         json = json_object_get(group, "private");
     err = keys_from_json(json, keys, 4, &count);
-    json_array_foreach(json_object_get(group, "tests"), i, test)
-    {
+    json_array_foreach (json_object_get(group, "tests"), i, test) {
         const char *jws = text_of(test, "jws");
         bool wanted = strcmp(text_of(test, "result"), "valid") == 0;
 
@@ -888,8 +877,7 @@ wycheproof_run(const char *name, json_t *json)
     size_t i;
     bool known = false;
 
-    json_array_foreach(json_object_get(json, "testGroups"), i, group)
-    {
+    json_array_foreach (json_object_get(json, "testGroups"), i, group) {
         for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
             if (strcmp(text_of(group, "type"), kinds[k].type) == 0) {
                 kinds[k].run(name, group);

@@ -44,8 +44,7 @@ published_matches_hold(void **state)
     json_t *row;
 
     (void)state;
-    json_array_foreach(json_object_get(root, "tests"), i, row)
-    {
+    json_array_foreach (json_object_get(root, "tests"), i, row) {
         struct lk_span filter = guard_place(&filters, member(row, "filter"));
         struct lk_span topic = guard_place(&topics, member(row, "topic"));
         struct lk_span expect = member(row, "expect");
@@ -73,8 +72,7 @@ published_containments_hold(void **state)
     json_t *row;
 
     (void)state;
-    json_array_foreach(json_object_get(root, "tests"), i, row)
-    {
+    json_array_foreach (json_object_get(root, "tests"), i, row) {
         struct lk_span rule = guard_place(&rules, member(row, "scopeFilter"));
         struct lk_span filter = guard_place(&filters, member(row, "requested"));
 
@@ -137,8 +135,7 @@ published_validity_holds(void **state)
     json_t *row;
 
     (void)state;
-    json_array_foreach(json_object_get(root, "tests"), i, row)
-    {
+    json_array_foreach (json_object_get(root, "tests"), i, row) {
         if (validity_of(row, &guard) != json_is_true(json_object_get(row, "valid")))
             fail_msg("row %d", row_number(row));
     }
@@ -287,8 +284,8 @@ containment_is_what_enumeration_says(void **state)
         for (size_t t = 0; t < topics.count; t++) {
             matched[f][t] = naive_match(filters.text[f], topics.text[t]);
             if (topics.text[t][0] != '\0' &&
-                matched[f][t] != lk_topic_matches(lk_span_text(filters.text[f]),
-                                                  lk_span_text(topics.text[t])))
+                matched[f][t] !=
+                    lk_topic_matches(lk_span_text(filters.text[f]), lk_span_text(topics.text[t])))
                 fail_msg("\"%s\" matches \"%s\"", filters.text[f], topics.text[t]);
         }
     }

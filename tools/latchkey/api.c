@@ -144,8 +144,7 @@ problem_print(const struct lk_fetch_answer *answer, const json_t *problem)
     print_part(": ", text_of(problem, "detail"));
     print_part(": ", text_of(problem, "error_description"));
     (void)fputc('\n', stderr);
-    json_array_foreach(json_object_get(problem, "errors"), i, item)
-    {
+    json_array_foreach (json_object_get(problem, "errors"), i, item) {
         print_part("  ", text_of(item, "pointer"));
         print_part(": ", text_of(item, "detail"));
         (void)fputc('\n', stderr);

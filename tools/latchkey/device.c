@@ -96,8 +96,7 @@ has_scope(const json_t *device, const char *scope)
 
     if (json_is_string(scopes))
         return strstr(json_string_value(scopes), scope) != NULL;
-    json_array_foreach(scopes, i, item)
-    {
+    json_array_foreach (scopes, i, item) {
         if (json_is_string(item) && strcmp(json_string_value(item), scope) == 0)
             return true;
     }

@@ -124,8 +124,7 @@ document_take(const char *path, json_t *document, struct keys *keys)
 
     if (set == NULL)
         return jwk_take(keys, document, 1);
-    json_array_foreach(set, i, jwk)
-    {
+    json_array_foreach (set, i, jwk) {
         if (code == CLI_DONE)
             code = jwk_take(keys, jwk, i + 1);
     }

@@ -21,8 +21,7 @@ page_take(const struct list *list, const json_t *page, json_t *items)
     const json_t *item;
     size_t i;
 
-    json_array_foreach(json_object_get(page, "items"), i, item)
-    {
+    json_array_foreach (json_object_get(page, "items"), i, item) {
         if (list->most > 0 && json_array_size(items) >= (size_t)list->most)
             return NULL;
         (void)json_array_append(items, (json_t *)(uintptr_t)item);

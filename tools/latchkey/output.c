@@ -165,8 +165,7 @@ array_print(const char *name, const json_t *array)
 
     if (json_array_size(array) == 0)
         (void)putchar('-');
-    json_array_foreach(array, i, item)
-    {
+    json_array_foreach (array, i, item) {
         if (i > 0)
             (void)fputs(", ", stdout);
         if (json_is_array(item) || json_is_object(item)) {
@@ -206,8 +205,7 @@ lines_walk(const json_t *object, const char *prefix, size_t width, bool print, u
     const json_t *value;
     size_t widest = 0, len;
 
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
         (void)snprintf(name, sizeof(name), "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", key);
         if (json_is_object(value) && json_object_size(value) > 0 && depth < TEXT_DEPTH_MAX) {
             len = lines_walk(value, name, width, print, depth + 1);
@@ -239,8 +237,7 @@ list_text(const json_t *list, char *room, size_t cap)
     const json_t *item;
 
     room[0] = '\0';
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         if (i > 0 && len + 2 < cap) {
             room[len++] = ' ';
             width++;
@@ -277,8 +274,7 @@ column_is_used(const json_t *rows, const char *member)
     const json_t *row, *value;
     size_t i;
 
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         value = json_object_get(row, member);
         if (value != NULL && !json_is_null(value) &&
             !(json_is_string(value) && json_string_length(value) == 0) &&
@@ -313,16 +309,14 @@ out_table(const json_t *rows, const struct out_column *columns, size_t count)
     }
     for (i = 0; i < used_count; i++) {
         width[i] = strlen(used[i].title);
-        json_array_foreach(rows, r, row)
-        {
+        json_array_foreach (rows, r, row) {
             len = cell_text(used[i].member, row, cell, sizeof(cell));
             width[i] = len > width[i] ? len : width[i];
         }
     }
     for (i = 0; i < used_count; i++)
         cell_print(used[i].title, strlen(used[i].title), width[i], i + 1 == used_count);
-    json_array_foreach(rows, r, row)
-    {
+    json_array_foreach (rows, r, row) {
         for (i = 0; i < used_count; i++) {
             len = cell_text(used[i].member, row, cell, sizeof(cell));
             cell_print(cell, len, width[i], i + 1 == used_count);
