@@ -406,8 +406,10 @@ is_recheck(struct login *login, const char *user, const char *password)
         return true;
     if (compat_is_websocket(login->client))
         return false;
+    /* Where no tick ends the window (2.0.11 with per_listener_settings), sockets are read in it:
+     * this may be a stranger. */
     if (s == NULL)
-        return p->options.unknown == UNKNOWN_DENY || is_token(login, password);
+        return p->ticked && (p->options.unknown == UNKNOWN_DENY || is_token(login, password));
     if (s->reload_serial == p->reload_serial || user == NULL ||
         strcmp(user, s->subject->name) != 0 || !is_credential_of(s, password))
         return false;

@@ -108,6 +108,9 @@ fetch_succeeded(struct worker *w, const struct lk_fetch_answer *answer, struct l
 
     w->fetch_due_ms = lk_clock_monotonic_ms() + jittered_ms(atomic_load(&w->refresh_interval_s));
     if (note == NULL) {
+        /* These keys reach nobody: the next fetch must not call them unchanged. */
+        if (keys != NULL)
+            memset(w->digest, 0, sizeof(w->digest));
         keys_free(keys, count);
         return;
     }

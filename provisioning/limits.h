@@ -5,20 +5,24 @@
 #define PROVISIONING_LIMITS_H
 
 /* HTTP */
-#define HTTP_BODY_MAX        65536 /* bytes; nothing in this API is longer */
-#define HTTP_TOKEN_BODY_MAX  16384 /* bytes of a token request: a refresh token and some words */
-#define HTTP_HEADERS_MAX     16384 /* bytes of all headers: a bearer token is at most 8 KiB */
-#define HTTP_PATH_MAX        512   /* bytes of a path; the longest of ours stays below 200 */
-#define HTTP_SEGMENTS_MAX    8     /* path segments */
-#define HTTP_PARAMS_MAX      2     /* {placeholders} in one route */
-#define HTTP_QUERY_MAX       2048  /* bytes of a query string */
-#define HTTP_REQUEST_ID_MAX  64    /* characters of X-Request-Id that are echoed */
-#define HTTP_ARENA_SIZE      24576 /* bytes of working room one request gets */
-#define HTTP_JSON_DEPTH_MAX  16    /* nested arrays and objects; jansson recurses */
-#define HTTP_REQUEST_TIME_MS 30000 /* from the first moment to the last byte of a request */
-#define HTTP_IDLE_TIME_MS    75000 /* a keep-alive connection without a request */
-#define HTTP_ERRORS_MAX      16    /* entries of `errors` in a problem */
-#define HTTP_CALLS_KEPT      64    /* finished calls a worker keeps for the next request */
+#define HTTP_BODY_MAX 65536 /* bytes; nothing in this API is longer */
+/* What is longer than HTTP_BODY_MAX but not this is read and refused by us, as a problem; the rest
+ * is refused by evhttp, in HTML. */
+#define HTTP_BODY_READ_MAX   131072 /* bytes */
+#define HTTP_TOKEN_BODY_MAX  16384  /* bytes of a token request: a refresh token and some words */
+#define HTTP_HEADERS_MAX     16384  /* bytes of all headers: a bearer token is at most 8 KiB */
+#define HTTP_PATH_MAX        512    /* bytes of a path; the longest of ours stays below 200 */
+#define HTTP_SEGMENTS_MAX    8      /* path segments */
+#define HTTP_PARAMS_MAX      2      /* {placeholders} in one route */
+#define HTTP_QUERY_MAX       2048   /* bytes of a query string */
+#define HTTP_REQUEST_ID_MAX  64     /* characters of X-Request-Id that are echoed */
+#define HTTP_ARENA_SIZE      24576  /* bytes of working room one request gets */
+#define HTTP_JSON_DEPTH_MAX  16     /* nested arrays and objects; jansson recurses */
+#define HTTP_REQUEST_TIME_MS 30000  /* from the first moment to the last byte of a request */
+#define HTTP_IDLE_TIME_MS    75000  /* a keep-alive connection without a request */
+#define HTTP_ERRORS_MAX      16     /* entries of `errors` in a problem */
+#define HTTP_FILES_SPARE     128    /* files beside the connections: database, logs, desk */
+#define HTTP_CALLS_KEPT      64     /* finished calls a worker keeps for the next request */
 
 #define FORM_PARAMS_MAX 32 /* parameters of a form or a query */
 

@@ -56,11 +56,10 @@ telemetry_json(const struct status *status)
     return NULL;
 }
 
-/* Nobody has said yet whether it is connected: then that is the answer, and not a guess. */
 static json_t *
-online_json(const struct store_device *device)
+name_json(const char *name)
 {
-    return device->online_since_s > 0 ? json_boolean(device->online) : json_null();
+    return name[0] != '\0' ? json_string(name) : json_null();
 }
 
 static json_t *
@@ -87,9 +86,9 @@ status_json(const struct status *status)
                          is_said ? stored->battery : STORE_NO_VALUE);
     rssi =
         vital_json(latest.object, "rssi", vitals.has_rssi, is_said ? stored->rssi : STORE_NO_VALUE);
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "id", device->id,
-                     "name", device->name, "type", device->type, "state", state_name(device->state),
-                     "online", online_json(device), "online_since",
+    return json_pack("{s:s, s:o, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:I}", "id", device->id,
+                     "name", name_json(device->name), "type", device->type, "state",
+                     state_name(device->state), "online", (int)device->online, "online_since",
                      time_json(device->online_since_s), "last_seen", time_json(device->last_seen_s),
                      "telemetry", latest.object, "battery", battery, "rssi", rssi,
                      "pending_commands", (json_int_t)status->open_commands);

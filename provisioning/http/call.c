@@ -22,6 +22,9 @@
 #include "form.h"
 #include "problem.h"
 
+/* 15 digits: 20.1 stays 20.1. With jansson's 17 it would be 20.100000000000001. */
+#define ANSWER_FORM (JSON_COMPACT | JSON_REAL_PRECISION(15))
+
 /* --- Room and lookups ------------------------------------------------------------------------- */
 
 void *
@@ -140,7 +143,7 @@ static void
 answer_json(struct http_call *call, unsigned status, const char *content_type, const json_t *body)
 {
     struct http_inner *in = call->inner;
-    size_t len = json_dumpb(body, NULL, 0, JSON_COMPACT);
+    size_t len = json_dumpb(body, NULL, 0, ANSWER_FORM);
 
     answer_clear(in);
     in->bytes = len == 0 ? NULL : malloc(len);
@@ -148,7 +151,7 @@ answer_json(struct http_call *call, unsigned status, const char *content_type, c
         in->status = 500;
         return;
     }
-    in->len = json_dumpb(body, (char *)in->bytes, len, JSON_COMPACT);
+    in->len = json_dumpb(body, (char *)in->bytes, len, ANSWER_FORM);
     in->status = status;
     in->content_type = content_type;
 }
@@ -348,8 +351,9 @@ http_send(struct http_call *call)
     if (in->status >= 500)
         lk_log(LK_LOG_WARN, "http status=%u request=%s from=%s", in->status, call->request_id,
                call->from);
-    evhttp_send_reply(request, (int)in->status, NULL,
-                      body); /* frees a request whose peer is gone */
+    /* Frees a request whose peer is gone. */
+    evhttp_send_reply(request, (int)in->status, in->status >= 400 ? status_title(in->status) : NULL,
+                      body);
     answer_join(connection);
     if (body != NULL)
         evbuffer_free(body);
@@ -408,7 +412,8 @@ write_done(enum lk_err err, void *arg)
     struct store_audit audit;
 
     if (err != LK_OK && !in->refused) {
-        answer_clear(in);     /* what `run` promised did not come to be */
+        answer_clear(in); /* what `run` promised did not come to be */
+        evhttp_remove_header(evhttp_request_get_output_headers(in->request), "Location");
         http_fail(call, err); /* held still, so this does not send yet */
     } else if (err == LK_OK && success_audit(call, &audit)) {
         audit_log(&audit);
@@ -560,6 +565,8 @@ call_on_request(struct evhttp_request *request, void *arg)
     body_take(in);
     if (!uri_take(in))
         http_problem(call, 414, "uri_too_long", "the path or the query is too long");
+    else if (in->raw_body.len > HTTP_BODY_MAX)
+        http_problem(call, 413, "body_too_long", "the body is longer than 65536 bytes");
     else
         router_run(worker->router, call);
 }

@@ -4,7 +4,7 @@
 
 #include <latchkey/host/clock.h>
 
-static const char *
+const char *
 status_title(unsigned status)
 {
     switch (status) {

@@ -6,6 +6,9 @@
 
 #include "router.h"
 
+/** The reason phrase of an error (RFC 9110; evhttp does not know all). */
+const char *status_title(unsigned status);
+
 /** The object, with all members but `errors`. */
 json_t *problem_json(const struct http_call *call, unsigned status, const char *code,
                      const char *detail, unsigned retry_after_s);

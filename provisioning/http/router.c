@@ -98,7 +98,7 @@ route_find(const struct router *router, struct http_call *call, char *allow, siz
             return route;
         }
         used += (size_t)snprintf(allow + used, allow_size - used, "%s%s", used > 0 ? ", " : "",
-                                 route->method);
+                                 strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method);
         if (used >= allow_size)
             used = allow_size - 1;
     }

@@ -10,6 +10,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -325,6 +326,18 @@ port_try(const struct addrinfo *address)
     return LK_OK;
 }
 
+/**
+ * No files left, for instance. The socket stays readable, so without a pause the loop would turn
+ * without end; the tick enables the listener again.
+ */
+static void
+on_accept_error(struct evconnlistener *listener, void *arg)
+{
+    (void)arg;
+    lk_log(LK_LOG_WARN, "server what=accept err=IO %s", strerror(errno));
+    evconnlistener_disable(listener);
+}
+
 static enum lk_err
 worker_listen(struct worker *worker, const struct addrinfo *address)
 {
@@ -339,6 +352,7 @@ worker_listen(struct worker *worker, const struct addrinfo *address)
         return LK_ERR_NOMEM;
     }
     worker->listener = evhttp_bound_socket_get_listener(bound);
+    evconnlistener_set_error_cb(worker->listener, on_accept_error);
     return LK_OK;
 }
 
@@ -368,14 +382,15 @@ worker_open(struct worker *worker, const struct addrinfo *address)
     evhttp_set_bevcb(worker->http, on_accept, worker);
     evhttp_set_gencb(worker->http, call_on_request, worker);
     evhttp_set_max_headers_size(worker->http, HTTP_HEADERS_MAX);
-    evhttp_set_max_body_size(worker->http, HTTP_BODY_MAX);
+    evhttp_set_max_body_size(worker->http, HTTP_BODY_READ_MAX);
     evhttp_set_timeout(worker->http, EVHTTP_TIME_S);
     /* A body that is too long is read and thrown away, so that the client gets to see the 413. */
     evhttp_set_flags(worker->http, EVHTTP_SERVER_LINGERING_CLOSE);
     /* All of them: a method a path does not have is answered by us, with Allow. */
     evhttp_set_allowed_methods(worker->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
                                                  EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
-                                                 EVHTTP_REQ_PATCH | EVHTTP_REQ_OPTIONS);
+                                                 EVHTTP_REQ_PATCH | EVHTTP_REQ_OPTIONS |
+                                                 EVHTTP_REQ_TRACE | EVHTTP_REQ_CONNECT);
     return worker_listen(worker, address);
 }
 
@@ -428,6 +443,26 @@ workers_open(struct server *server, const struct config *config)
     return err;
 }
 
+/** A connection is a file. @return how many connections the system's limit leaves us. */
+static unsigned
+connections_fit(unsigned wanted)
+{
+    struct rlimit limit;
+    rlim_t need = (rlim_t)wanted + HTTP_FILES_SPARE;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+        return wanted;
+    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == need)
+        return wanted;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= HTTP_FILES_SPARE)
+        return 1;
+    lk_log(LK_LOG_WARN,
+           "server connections=%llu instead of %u: the system allows no more open files",
+           (unsigned long long)(limit.rlim_cur - HTTP_FILES_SPARE), wanted);
+    return (unsigned)(limit.rlim_cur - HTTP_FILES_SPARE);
+}
+
 enum lk_err
 server_new(struct service *service, const struct router *router, struct server **out)
 {
@@ -442,7 +477,7 @@ server_new(struct service *service, const struct router *router, struct server *
     pthread_mutex_init(&server->tls_lock, NULL);
     server->service = service;
     server->router = router;
-    server->connections_max = config->limits.connections;
+    server->connections_max = connections_fit(config->limits.connections);
     server->workers = calloc(config->workers, sizeof(*server->workers));
     if (server->workers == NULL)
         goto out;

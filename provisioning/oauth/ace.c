@@ -91,6 +91,7 @@ ace_take(struct lk_span body, struct token_request *request, const char **why)
     enum oauth_error grant, format, scope;
     bool has_req_cnf;
     int64_t expires_in;
+    struct lk_span id;
     struct lk_cbor r;
 
     lk_cbor_open(&r, body);
@@ -100,8 +101,11 @@ ace_take(struct lk_span body, struct token_request *request, const char **why)
     scope = scope_take(&r, request);
     has_req_cnf = lk_cbor_map_find(&r, ACE_REQ_CNF);
     request->wants_profile = lk_cbor_map_find(&r, ACE_PROFILE);
-    if (request->id.ptr == NULL)
-        request->id = lk_cbor_map_text(&r, ACE_CLIENT_ID);
+    id = lk_cbor_map_text(&r, ACE_CLIENT_ID);
+    if (request->by_header && id.ptr != NULL && !lk_span_equal(id, request->id))
+        format = OAUTH_INVALID_REQUEST;
+    else if (!request->by_header)
+        request->id = id;
     if (request->secret.ptr == NULL)
         secret_take(&r, request);
     else if (lk_cbor_map_find(&r, ACE_CLIENT_SECRET))

@@ -39,9 +39,10 @@ store_family_put(struct store_db *db, const struct store_family *family, unsigne
 
     if (err != LK_OK)
         return err;
+    /* Revoked ones too, or a device could fill the disk with them; gone is as good as revoked. */
     query_open(&q, db,
-               "DELETE FROM refresh_families WHERE device = ?1 AND revoked_s = 0 AND seq <="
-               " (SELECT seq FROM refresh_families WHERE device = ?1 AND revoked_s = 0"
+               "DELETE FROM refresh_families WHERE device = ?1 AND seq <="
+               " (SELECT seq FROM refresh_families WHERE device = ?1"
                "  ORDER BY seq DESC LIMIT 1 OFFSET ?2)");
     query_bind_string(&q, family->device);
     query_bind_int(&q, max);

@@ -7,3 +7,8 @@ lk_unit_test(grant_random_test SOURCES grant_random_test.c LIBS latchkey::token)
 if(TARGET dep::jansson)
   lk_unit_test(topic_test SOURCES topic_test.c LIBS latchkey::token dep::jansson)
 endif()
+
+# lk_replay comes with token_core.cmake, which is included before.
+lk_replay(policy LIBS latchkey::token)
+lk_replay(topic LIBS latchkey::token)
+lk_replay(grant LIBS latchkey::token)
