@@ -112,7 +112,8 @@ def test_paho(stack, version, road):
 def test_paho_is_refused(stack, version, code):
     device = stack.device("sensor")
     client = Paho(stack, device.id, device.token()[:-8] + "AAAAAAAA", version, "plain")
-    assert client.codes[0] == code
+    # paho 2 gives every refusal the number that it has in MQTT 5.
+    assert client.codes[0] == (0x87 if hasattr(paho, "CallbackAPIVersion") else code)
     client.stop()
 
 

@@ -1,0 +1,13 @@
+# The parts of the Mosquitto plugin that can be tried without a broker.
+if(TARGET latchkey-plugin-core)
+  function(lk_plugin_test name)
+    lk_unit_test(${name} SOURCES ${name}.c plugin_memory.c LIBS latchkey::plugin-core)
+    # -iquote, not -I: broker-plugin/limits.h must not stand in for the system's.
+    target_compile_options(${name} PRIVATE "SHELL:-iquote ${PROJECT_SOURCE_DIR}/broker-plugin")
+  endfunction()
+
+  lk_plugin_test(plugin_options_test)
+  lk_plugin_test(plugin_sessions_test)
+  lk_plugin_test(plugin_state_test)
+  lk_plugin_test(plugin_keys_test)
+endif()
