@@ -102,7 +102,7 @@ load_policy(struct plugin *p)
         memcpy(&p->policy, policy, sizeof(p->policy));
         p->policy_serial++;
         p->recompiling = true;
-        p->recompile_cursor = 0;
+        p->recompile_cursor = (struct session_cursor){0, 0};
     }
 out:
     if (err != LK_OK && where.line > 0)
@@ -247,8 +247,9 @@ recompile_one(void *context, struct session *s)
 
     if (s->policy_serial == r->p->policy_serial)
         return true;
-    if (r->left-- == 0)
+    if (r->left == 0)
         return false;
+    r->left--;
     (void)plugin_refresh_grant(r->p, s); /* without memory now: tried again when it is used */
     return true;
 }
@@ -260,8 +261,8 @@ recompile_some(struct plugin *p)
 
     if (!p->recompiling)
         return false;
-    sessions_walk(&p->sessions, &p->recompile_cursor, TURN_BUCKETS, recompile_one, &r);
-    p->recompiling = p->recompile_cursor != 0 || r.left < 0;
+    p->recompiling =
+        !sessions_walk(&p->sessions, &p->recompile_cursor, TURN_BUCKETS, recompile_one, &r);
     return p->recompiling;
 }
 

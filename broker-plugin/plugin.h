@@ -29,7 +29,7 @@ struct plugin {
     struct lk_policy policy;
     uint32_t policy_serial; /* from 1; a new scope map has the next */
     bool recompiling;       /* not every session has its new grant yet */
-    size_t recompile_cursor;
+    struct session_cursor recompile_cursor;
 
     struct keys keys;
     struct lk_issuer issuer;

@@ -544,20 +544,26 @@ sessions_reap(struct sessions *t, int64_t now_ms, int64_t dying_ms, int64_t offl
     return gone + reap_list(t, &t->offline, now_ms - offline_ms, most - gone);
 }
 
-void
-sessions_walk(struct sessions *t, size_t *cursor, size_t buckets,
+bool
+sessions_walk(const struct sessions *t, struct session_cursor *cursor, size_t buckets,
               bool (*each)(void *context, struct session *s), void *context)
 {
     for (; buckets > 0; buckets--) {
-        struct session *s = t->by_id[*cursor];
+        struct session *s = t->by_id[cursor->bucket];
 
-        for (; s != NULL; s = s->id_next)
+        for (size_t i = 0; i < cursor->passed && s != NULL; i++)
+            s = s->id_next;
+        for (; s != NULL; s = s->id_next) {
             if (!each(context, s))
-                return;
-        *cursor = (*cursor + 1) & (t->buckets - 1);
-        if (*cursor == 0)
-            return;
+                return false;
+            cursor->passed++;
+        }
+        cursor->passed = 0;
+        cursor->bucket = (cursor->bucket + 1) & (t->buckets - 1);
+        if (cursor->bucket == 0)
+            return true;
     }
+    return false;
 }
 
 /* --- rates --------------------------------------------------------------------------------- */

@@ -155,11 +155,19 @@ void sessions_drop_pointer(struct sessions *t, struct session *s);
 size_t sessions_reap(struct sessions *t, int64_t now_ms, int64_t dying_ms, int64_t offline_ms,
                      size_t most);
 
+/** Where a walk stands; zeroed at its begin and again when it has come round. */
+struct session_cursor {
+    size_t bucket;
+    size_t passed; /* sessions of this bucket that were seen already */
+};
+
 /**
- * Walk the table in slices: looks at up to `buckets` places from *cursor on and calls `each` until
- * it answers false (that session comes again). *cursor is 0 when the walk has come round.
+ * Walk the table in slices: looks at up to `buckets` places from the cursor on and calls `each`
+ * until it answers false (that session comes again). What comes or goes between two slices may be
+ * seen twice or not at all.
+ * @return true when the walk has come round.
  */
-void sessions_walk(struct sessions *t, size_t *cursor, size_t buckets,
+bool sessions_walk(const struct sessions *t, struct session_cursor *cursor, size_t buckets,
                    bool (*each)(void *context, struct session *s), void *context);
 
 /** Take a message out of a bucket of `per_second`. @return false: one too many. */

@@ -144,7 +144,6 @@ out:
 struct filling {
     struct lk_cbor_out w;
     size_t left;
-    bool stopped; /* in the middle of the table: go on from there */
     int64_t now_ms, now_s;
 };
 
@@ -163,10 +162,8 @@ write_session(void *context, struct session *s)
 
     if (s->state == SESSION_DYING || s->superseded)
         return true;
-    if (f->left == 0) {
-        f->stopped = true;
+    if (f->left == 0)
         return false;
-    }
     lk_cbor_write_array(&f->w, 9);
     lk_cbor_write_text(&f->w, lk_span_of(s->id, s->id_len));
     lk_cbor_write_text(&f->w, session_subject(s));
@@ -182,7 +179,6 @@ write_session(void *context, struct session *s)
 
         /* Full: comes again in the next chunk. Alone and still too long: left out. */
         f->w = before;
-        f->stopped = !alone;
         return alone;
     }
     f->left--;
@@ -209,10 +205,8 @@ state_walk_step(struct state_walk *walk, struct sessions *t, const char *issuer,
         write_head(&f.w, STATE_SESSIONS_PURPOSE, issuer, now_s);
         chunk->kind = STATE_FIRST;
     } else {
-        sessions_walk(t, &walk->cursor, buckets, write_session, &f);
-        chunk->kind = STATE_MORE;
-        if (walk->cursor == 0 && !f.stopped)
-            chunk->kind = STATE_LAST;
+        chunk->kind =
+            sessions_walk(t, &walk->cursor, buckets, write_session, &f) ? STATE_LAST : STATE_MORE;
     }
     chunk->len = lk_cbor_write_close(&f.w, &filled) == LK_OK ? filled.len : 0;
     if (chunk->kind == STATE_MORE && chunk->len == 0)

@@ -56,7 +56,7 @@ struct state_chunk {
 
 struct state_walk {
     bool running;
-    size_t cursor;
+    struct session_cursor cursor;
     uint64_t changes;       /* of the table when the walk began */
     uint64_t saved_changes; /* of the last one that came through */
     int64_t next_ms;        /* not before */
