@@ -15,6 +15,7 @@ class Issuer:
 
     def __init__(self):
         self.keys, self.asked, self.port = [tokens.Key("one")], 0, 0
+        self.ahead_s = 0                            # of its clock, as its Date header has it
         self.start()
 
     def start(self):
@@ -29,6 +30,9 @@ class Issuer:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def date_time_string(self, timestamp=None):
+                return super().date_time_string(time.time() + issuer.ahead_s)
 
             def log_message(self, *_):
                 pass
@@ -168,3 +172,13 @@ def test_stopping_does_not_wait_for_a_server_that_hangs(broker):
     one.stop()
     assert time.monotonic() - started < 3
     listener.close()
+
+
+def test_a_clock_behind_the_servers_is_not_trusted(broker, issuer):
+    issuer.ahead_s = 3600
+    one = broker_of(broker, issuer, refresh_interval=1)
+    fetched(one)
+    assert code(one, one.jwt()) == 0x87
+    one.log.wait(r"client=sensor-1 .*reason=CLOCK")
+    issuer.ahead_s = 0
+    wait_until("the clocks agree", lambda: code(one, one.jwt()) == 0)
