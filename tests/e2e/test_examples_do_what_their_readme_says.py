@@ -65,6 +65,8 @@ def test_an_example_stops_when_told(stack, tmp_path):
     device = stack.device("sensor")
     with Example(device, "latchkey-example-sensor", tmp_path) as sensor:
         stack.broker_log.wait(rf"as {device.id}\b", timeout=15)
+        # Before it has read the broker's answer it has no session to leave.
+        sensor.log.wait(r"^connected ", timeout=10)
         sensor.process.terminate()
         assert sensor.process.wait(10) == 0
     stack.broker_log.wait(rf"Client {device.id} (\[\S+\] )?disconnected", timeout=5)

@@ -15,24 +15,43 @@
 
 /* ---- TCP ---- */
 
-#define DRAIN_MAX 16 /* times DRAIN_LEN bytes that were not read when the connection ends */
+#define LINGER_MS 200 /* longest wait for the peer to end its side too */
 #define DRAIN_LEN 512
 
 /*
- * What lies unread makes close() answer with a reset, and a reset lets the peer forget what it has
- * not read yet: our DISCONNECT, with a will as the consequence. TLS 1.3 leaves session tickets
- * lying there. So: say that nothing more comes, read what is there, then close. Never waits.
+ * What lies unread, or comes later, makes the system answer with a reset, and a reset lets the peer
+ * forget what it has not read yet: our DISCONNECT, with a will as the consequence. TLS 1.3 sends
+ * session tickets at just that time. So: say that nothing more comes, read until the peer has said
+ * the same, then close. A peer that has read DISCONNECT does so at once; one that is gone costs
+ * LINGER_MS.
  */
+static void
+linger(int fd)
+{
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    uint8_t rest[DRAIN_LEN];
+    struct timespec now;
+    int64_t until_ms, now_ms;
+
+    if (shutdown(fd, SHUT_WR) != 0)
+        return;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    until_ms = now_ms + LINGER_MS;
+    while (now_ms < until_ms && poll(&end, 1, (int)(until_ms - now_ms)) > 0 &&
+           recv(fd, rest, sizeof(rest), MSG_DONTWAIT) > 0) {
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
+}
+
 static void
 socket_close(struct lk_posix_tcp *t)
 {
-    uint8_t rest[DRAIN_LEN];
-
     if (t->fd < 0)
         return;
-    (void)shutdown(t->fd, SHUT_WR);
-    for (int i = 0; i < DRAIN_MAX && recv(t->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0; i++)
-        ;
+    if (t->connected)
+        linger(t->fd);
     close(t->fd);
     t->fd = -1;
 }
