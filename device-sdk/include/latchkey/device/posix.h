@@ -1,8 +1,9 @@
 /*
  * latchkey/device/posix.h - the platform calls on Linux and its kin: TCP, clock, randomness.
  *
- * Sockets do not block. Names do, once per connection: they are resolved with getaddrinfo(); give
- * an address, or run a local resolver, where that matters.
+ * Sockets do not block, except that closing an open one waits up to 200 ms for the peer to end its
+ * side, so that it reads DISCONNECT. Names do, once per connection: they are resolved with
+ * getaddrinfo(); give an address, or run a local resolver, where that matters.
  */
 #ifndef LATCHKEY_DEVICE_POSIX_H
 #define LATCHKEY_DEVICE_POSIX_H
