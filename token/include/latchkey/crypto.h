@@ -1,10 +1,10 @@
 /*
  * latchkey/crypto.h - the port: what the token library needs from a crypto library.
  *
- * Chosen at link time: token/crypto/openssl.c on servers, tests/unit/crypto_fake.c in tests. A port for
- * devices does not exist yet: the SDK needs no token crypto of its own.
- * lk_key_open and lk_key_wipe (key.h) belong to the port too.
- * Signatures are raw: r||s (64 bytes) for ES256, never DER; 64 bytes for Ed25519.
+ * Chosen at link time: token/crypto/openssl.c on servers, tests/unit/crypto_fake.c in tests. A port
+ * for devices does not exist yet: the SDK needs no token crypto of its own. lk_key_open and
+ * lk_key_wipe (key.h) belong to the port too. Signatures are raw: r||s (64 bytes) for ES256, never
+ * DER; 64 bytes for Ed25519.
  */
 #ifndef LATCHKEY_CRYPTO_H
 #define LATCHKEY_CRYPTO_H
