@@ -501,6 +501,26 @@ lk_json_has_member(struct lk_span object, struct lk_span name)
 }
 
 bool
+lk_json_find_raw(struct lk_span object, struct lk_span name, struct lk_span *value)
+{
+    const uint8_t *start;
+    struct walk w;
+
+    *value = (struct lk_span){NULL, 0};
+    if (object.len == 0)
+        return false;
+    w = (struct walk){object.ptr, object.ptr + object.len, LK_OK};
+    if (!member_find(&w, name))
+        return false;
+    start = w.p;
+    value_walk(&w, 1);
+    if (w.err != LK_OK)
+        return false;
+    *value = lk_span_of(start, (size_t)(w.p - start));
+    return true;
+}
+
+bool
 lk_json_find_text(struct lk_span object, struct lk_span name, struct lk_buf room,
                   struct lk_span *value)
 {

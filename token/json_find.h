@@ -13,6 +13,9 @@
 bool lk_json_find_text(struct lk_span object, struct lk_span name, struct lk_buf room,
                        struct lk_span *value);
 
+/** Find a member of an object, and its value as it stands. @return false if there is none. */
+bool lk_json_find_raw(struct lk_span object, struct lk_span name, struct lk_span *value);
+
 /** Has an object, which need not have been checked, a member of this name? */
 bool lk_json_has_member(struct lk_span object, struct lk_span name);
 

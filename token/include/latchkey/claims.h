@@ -13,22 +13,26 @@
 enum lk_format { LK_FORMAT_NONE = 0, LK_FORMAT_JWT, LK_FORMAT_CWT };
 
 enum lk_cnf_kind {
-    LK_CNF_NONE = 0, /* no cnf claim: a bearer token */
-    LK_CNF_KEY,      /* a public key: jwk, COSE_Key */
-    LK_CNF_KID,      /* kid of a derived symmetric key; base64url of the bytes in a JWT */
-    LK_CNF_X5T,      /* x5t#S256 of a client certificate; value: 32 bytes; JWT only */
-    LK_CNF_OTHER     /* something we do not understand: never accepted */
+    LK_CNF_NONE = 0,   /* no cnf claim: a bearer token */
+    LK_CNF_KEY,        /* a public key: jwk, COSE_Key */
+    LK_CNF_KID,        /* kid of a derived symmetric key; base64url of the bytes in a JWT */
+    LK_CNF_X5T,        /* x5t#S256 of a client certificate; value: 32 bytes; JWT only */
+    LK_CNF_THUMBPRINT, /* of a public key: jkt (RFC 9449), ckt (RFC 9679); value: 32 bytes */
+    LK_CNF_ENCRYPTED,  /* Encrypted_COSE_Key (RFC 8747 section 3.3); CWT only */
+    LK_CNF_OTHER       /* something we do not understand: never accepted */
 };
 
 struct lk_claims {
     enum lk_format format;
-    struct lk_span issuer;   /* iss */
-    struct lk_span subject;  /* sub */
-    struct lk_span client;   /* client_id; JWT only, else absent */
-    struct lk_span scope;    /* text; absent if there is none or it is not text */
-    struct lk_span token_id; /* jti: its text; cti: its bytes */
-    struct lk_span tenant;   /* tnt; absent: the default tenant */
-    struct lk_span type;     /* dty; absent: not a device */
+    struct lk_span issuer;     /* iss */
+    struct lk_span subject;    /* sub */
+    struct lk_span client;     /* client_id; JWT only, else absent */
+    struct lk_span scope;      /* text; absent if there is none or it is not text */
+    struct lk_span scope_data; /* a scope that is no text. CWT: the content of a byte string, or an
+                                  array as encoded; JWT: an array as it stands; else absent */
+    struct lk_span token_id;   /* jti: its text; cti: its bytes */
+    struct lk_span tenant;     /* tnt; absent: the default tenant */
+    struct lk_span type;       /* dty; absent: not a device */
     struct lk_span audience[LK_AUDIENCE_MAX];
     size_t audience_count;
     struct lk_span children[LK_CHILDREN_MAX];
@@ -71,6 +75,12 @@ LK_MUST_CHECK enum lk_err lk_claims_write_cwt(const struct lk_claims *claims, st
                                               struct lk_span *out);
 LK_MUST_CHECK enum lk_err lk_claims_write_jwt(const struct lk_claims *claims, struct lk_buf room,
                                               struct lk_span *out);
+
+/**
+ * A top-level claim of any type by name, out of `raw`, as it stands: encoded CBOR or JSON text. For
+ * a CWT the name is a text key. @return false if there is none.
+ */
+bool lk_claims_get_raw(const struct lk_claims *claims, struct lk_span name, struct lk_span *value);
 
 /**
  * A top-level text claim by name, out of `raw`, for {claim.NAME}. For a CWT the name is a text key.
