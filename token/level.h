@@ -93,6 +93,66 @@ lk_level_read(const uint8_t *begin, const uint8_t *at, const uint8_t *end)
     }
 }
 
+/** The hash of a level that is this text. */
+static inline uint64_t
+lk_text_hash(struct lk_span text)
+{
+    return lk_level_read(text.ptr, text.ptr, text.ptr + text.len).hash;
+}
+
+#define LK_NOT_PLAIN SIZE_MAX
+
+/* High bits for NUL and what is not ASCII; above the lowest one set, perhaps for more. */
+static inline uint64_t
+lk_not_text(uint64_t word, size_t left)
+{
+    if (left < 8)
+        word |= (LK_ONES * ' ') << (8 * left);
+    return ((word - LK_ONES) | word) & LK_HIGHS;
+}
+
+/**
+ * A high bit for the first byte of a word that is a wildcard, NUL or not ASCII, and perhaps for
+ * later ones. Only `left` bytes count.
+ */
+static inline uint64_t
+lk_not_plain_ascii(uint64_t word, size_t left)
+{
+    /* `+` and # differ in one bit only. */
+    return lk_zero_bytes((word | (LK_ONES * 0x08)) ^ (LK_ONES * '+')) | lk_not_text(word, left);
+}
+
+/** The same for a slash too, and an apostrophe. */
+static inline uint64_t
+lk_odd_bytes(uint64_t word, size_t left)
+{
+    /* `/` differs in one more bit, and only an apostrophe is like them then. */
+    return lk_zero_bytes((word | (LK_ONES * 0x0c)) ^ (LK_ONES * '/')) | lk_not_text(word, left);
+}
+
+/** As lk_level_skip_plain, for a level that is more than ASCII, or not plain. */
+size_t lk_level_skip_odd(const uint8_t *text, size_t at, size_t len);
+
+/**
+ * Where the level at `at` ends, if it is plain: valid UTF-8 without NUL and wildcards. Else
+ * LK_NOT_PLAIN.
+ */
+static inline size_t
+lk_level_skip_plain(const uint8_t *text, size_t at, size_t len)
+{
+    for (size_t i = at;; i += 8) {
+        uint64_t found = lk_odd_bytes(lk_load_word(text, text + i, text + len), len - i);
+
+        if (found != 0) {
+            size_t stop = i + (size_t)__builtin_ctzll(found) / 8;
+
+            return text[stop] == '/' ? stop : lk_level_skip_odd(text, at, len);
+        }
+        if (len - i <= 8)
+            return len;
+    }
+}
+
 /** Valid UTF-8 without NUL and wildcards: what may stand in a topic's name, slashes included. */
 static inline bool
 lk_text_is_plain(const uint8_t *begin, const uint8_t *at, const uint8_t *end)

@@ -13,6 +13,14 @@ lk_topic_is_valid(struct lk_span topic)
            lk_text_is_plain(topic.ptr, topic.ptr, topic.ptr + topic.len);
 }
 
+size_t
+lk_level_skip_odd(const uint8_t *text, size_t at, size_t len)
+{
+    struct lk_topic_level level = lk_level_read(text, text + at, text + len);
+
+    return lk_text_is_plain(text, level.ptr, level.ptr + level.len) ? at + level.len : LK_NOT_PLAIN;
+}
+
 bool
 lk_filter_rest_is_valid(const uint8_t *begin, const uint8_t *at, const uint8_t *end)
 {

@@ -75,10 +75,11 @@ struct lk_request {
     uint32_t size; /* bytes of payload; publish */
 };
 
+/* Eight bytes, so that it travels in a register. */
 struct lk_verdict {
-    enum lk_access access;
-    uint16_t rule;     /* allow: the rule's index in the policy */
-    uint32_t rate_max; /* allow: messages a second the caller must hold the subject to; 0: none */
+    enum lk_access access : 16;
+    unsigned rule : 16; /* allow: the rule's index in the policy */
+    uint32_t rate_max;  /* allow: messages a second the caller must hold the subject to; 0: none */
 };
 
 /**
