@@ -13,7 +13,8 @@ enum identity_key {
     KEY_TENANT,
     KEY_SCOPE,
     KEY_CHILDREN,
-    KEY_NAMED
+    KEY_NAMED,
+    KEY_PERMISSIONS
 };
 
 /* What a value took of the room, if it lies in it. */
@@ -63,7 +64,7 @@ count_pairs(const struct lk_identity *identity)
     return (size_t)(identity->subject.ptr != NULL) + (identity->client_id.ptr != NULL) +
            (identity->type.ptr != NULL) + (identity->tenant.ptr != NULL) +
            (identity->scope.ptr != NULL) + (identity->children_count > 0) +
-           (identity->named_count > 0);
+           (identity->named_count > 0) + (identity->permissions.ptr != NULL);
 }
 
 static void
@@ -111,7 +112,8 @@ lk_identity_write(const struct lk_identity *identity, struct lk_buf room, struct
     struct lk_cbor_out w;
 
     *out = (struct lk_span){NULL, 0};
-    if (identity->children_count > LK_CHILDREN_MAX || identity->named_count > LK_NAMED_MAX)
+    if (identity->children_count > LK_CHILDREN_MAX || identity->named_count > LK_NAMED_MAX ||
+        identity->permissions.len > LK_PERMISSIONS_ROOM)
         return LK_ERR_ARG;
     lk_cbor_write_open(&w, room);
     lk_cbor_write_map(&w, count_pairs(identity));
@@ -130,6 +132,7 @@ lk_identity_write(const struct lk_identity *identity, struct lk_buf room, struct
         lk_cbor_write_uint(&w, KEY_NAMED);
         write_named(&w, identity);
     }
+    write_bytes(&w, KEY_PERMISSIONS, identity->permissions);
     return lk_cbor_write_close(&w, out);
 }
 
@@ -178,6 +181,7 @@ read_identity(struct lk_span in, struct lk_identity *identity)
     err = read_children(&r, identity);
     if (err == LK_OK)
         err = read_named(&r, identity);
+    identity->permissions = lk_cbor_map_bytes(&r, KEY_PERMISSIONS);
     if (err != LK_OK)
         return err;
     lk_cbor_leave_map(&r);

@@ -2,6 +2,7 @@
 lk_unit_test(id_test SOURCES id_test.c LIBS latchkey::token)
 lk_unit_test(scope_test SOURCES scope_test.c LIBS latchkey::token)
 lk_unit_test(policy_test SOURCES policy_test.c LIBS latchkey::token)
+lk_token_test(permissions_test SOURCES permissions_test.c LIBS latchkey::token)
 lk_unit_test(grant_test SOURCES grant_test.c LIBS latchkey::token)
 lk_unit_test(grant_random_test SOURCES grant_random_test.c LIBS latchkey::token)
 if(TARGET dep::jansson)

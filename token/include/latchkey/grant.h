@@ -29,7 +29,13 @@ struct lk_identity {
         struct lk_span name, value;
     } named[LK_NAMED_MAX]; /* {claim.NAME} */
     size_t named_count;
+    struct lk_span permissions; /* what the token itself lists (AIF-MQTT, acl, publ and subs), in
+                                   the form lk_identity_from_claims gives it; absent: nothing */
 };
+
+/** A rule with this bit is no rule of the scope map, but a permission the token lists itself; the
+ * other bits are its place in lk_identity.permissions, from 0. */
+#define LK_RULE_OF_TOKEN 0x8000
 
 /**
  * Collect an identity from verified claims.
@@ -77,7 +83,7 @@ struct lk_request {
 
 struct lk_verdict {
     enum lk_access access;
-    uint16_t rule;     /* allow: the rule's index in the policy */
+    uint16_t rule;     /* allow: the rule's index in the policy, or one of LK_RULE_OF_TOKEN */
     uint32_t rate_max; /* allow: messages a second the caller must hold the subject to; 0: none */
 };
 
@@ -109,7 +115,7 @@ enum lk_reason {
 struct lk_explanation {
     struct lk_verdict verdict;
     enum lk_reason reason;
-    uint16_t rule; /* the nearest rule where there is one */
+    uint16_t rule; /* the nearest rule where there is one; as in lk_verdict */
     bool has_rule;
     struct lk_span detail; /* e.g. the value that would have fitted; static or from the identity */
 };
