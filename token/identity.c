@@ -5,6 +5,8 @@
 
 #include <latchkey/cbor.h>
 
+#include "permissions.h"
+
 /* Keys of the stored map. Byte strings throughout: what a client sent is stored as it came. */
 enum identity_key {
     KEY_SUBJECT = 1,
@@ -32,10 +34,30 @@ shrink_room(struct lk_buf *room, struct lk_span value)
     }
 }
 
+static void
+collect_named(const struct lk_policy *policy, const struct lk_claims *claims, struct lk_buf *room,
+              struct lk_identity *identity)
+{
+    for (uint32_t i = 0; i < policy->name_count; i++) {
+        struct lk_span name = lk_span_of(policy->text + policy->names[i].at, policy->names[i].len);
+        struct lk_span value;
+
+        if (!lk_claims_get_text(claims, name, *room, &value))
+            continue;
+        identity->named[identity->named_count].name = name;
+        identity->named[identity->named_count].value = value;
+        identity->named_count++;
+        shrink_room(room, value);
+    }
+}
+
 enum lk_err
 lk_identity_from_claims(const struct lk_policy *policy, const struct lk_claims *claims,
                         struct lk_span client_id, struct lk_buf room, struct lk_identity *identity)
 {
+    bool is_aif;
+    enum lk_err err;
+
     memset(identity, 0, sizeof(*identity));
     identity->subject = claims->subject;
     identity->client_id = client_id;
@@ -44,18 +66,14 @@ lk_identity_from_claims(const struct lk_policy *policy, const struct lk_claims *
     identity->scope = claims->scope;
     identity->children_count = claims->children_count;
     memcpy(identity->children, claims->children, sizeof(identity->children));
-    for (uint32_t i = 0; i < policy->name_count; i++) {
-        struct lk_span name = lk_span_of(policy->text + policy->names[i].at, policy->names[i].len);
-        struct lk_span value;
-
-        if (!lk_claims_get_text(claims, name, room, &value))
-            continue;
-        identity->named[identity->named_count].name = name;
-        identity->named[identity->named_count].value = value;
-        identity->named_count++;
-        shrink_room(&room, value);
-    }
-    return LK_OK;
+    collect_named(policy, claims, &room, identity);
+    err =
+        lk_permissions_from_claims(policy, claims, identity, room, &identity->permissions, &is_aif);
+    if (is_aif)
+        identity->scope = (struct lk_span){NULL, 0};
+    if (err != LK_OK)
+        memset(identity, 0, sizeof(*identity));
+    return err;
 }
 
 static size_t

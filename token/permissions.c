@@ -4,7 +4,7 @@
 
 #include <latchkey/topic.h>
 
-#include "rules.h"
+#include "level.h"
 
 #define BIT_PUBLISH   0x01
 #define BIT_SUBSCRIBE 0x02
@@ -166,4 +166,75 @@ lk_permissions_write_close(struct lk_permissions_out *w, struct lk_buf room, str
     }
     err = lk_cbor_write_close(&cbor, out);
     return err == LK_ERR_NO_SPACE && is_longest ? LK_ERR_LIMIT : err;
+}
+
+static bool
+level_is(const struct lk_topic_level *level, struct lk_span text)
+{
+    return lk_span_equal(lk_span_of(level->ptr, level->len), text);
+}
+
+/* What stands behind a first level that is or matches `text`; a `#` stays. False: apart, or at the
+ * end. */
+static bool
+step_into(struct lk_span *filter, struct lk_span text)
+{
+    const uint8_t *end = filter->ptr + filter->len;
+    struct lk_topic_level level = lk_level_read(filter->ptr, filter->ptr, end);
+
+    if (lk_level_is(&level, '#'))
+        return true;
+    if ((!lk_level_is(&level, '+') && !level_is(&level, text)) || level.next == NULL)
+        return false;
+    *filter = lk_span_of(level.next, (size_t)(end - level.next));
+    return true;
+}
+
+static bool
+begins_with_t(struct lk_span filter)
+{
+    return filter.ptr[0] == 't' && (filter.len == 1 || filter.ptr[1] == '/');
+}
+
+bool
+lk_permission_enter(enum lk_tenancy tenancy, struct lk_span tenant, struct lk_span *filter)
+{
+    bool is_inside = false;
+
+    switch (tenancy) {
+    case LK_TENANCY_DEFAULT:
+        is_inside = !begins_with_t(*filter);
+        break;
+    case LK_TENANCY_ONE:
+        is_inside = step_into(filter, LK_SPAN("t")) && step_into(filter, tenant);
+        break;
+    case LK_TENANCY_NONE:
+    case LK_TENANCY_ALL:
+        break;
+    }
+    return is_inside && filter->len > 0 && filter->ptr[0] != '$' &&
+           !lk_topic_is_authz_info(*filter);
+}
+
+bool
+lk_filters_overlap(struct lk_span a, struct lk_span b)
+{
+    const uint8_t *a_at = a.ptr, *b_at = b.ptr;
+
+    while (a_at != NULL && b_at != NULL) {
+        struct lk_topic_level a_level = lk_level_read(a.ptr, a_at, a.ptr + a.len);
+        struct lk_topic_level b_level = lk_level_read(b.ptr, b_at, b.ptr + b.len);
+
+        if (lk_level_is(&a_level, '#') || lk_level_is(&b_level, '#'))
+            return true;
+        if (!lk_level_is(&a_level, '+') && !lk_level_is(&b_level, '+') &&
+            !level_is(&a_level, lk_span_of(b_level.ptr, b_level.len)))
+            return false;
+        a_at = a_level.next;
+        b_at = b_level.next;
+    }
+    /* a/# matches its parent a. */
+    if (a_at != NULL)
+        return a.ptr + a.len - a_at == 1 && *a_at == '#';
+    return b_at == NULL || (b.ptr + b.len - b_at == 1 && *b_at == '#');
 }

@@ -13,7 +13,10 @@
 #define LK_PERMISSIONS_H
 
 #include <latchkey/cbor.h>
+#include <latchkey/grant.h>
 #include <latchkey/policy.h>
+
+#include "rules.h"
 
 struct lk_permission {
     struct lk_span filter;
@@ -64,5 +67,32 @@ void lk_permissions_write(struct lk_permissions_out *w, const struct lk_permissi
  */
 LK_MUST_CHECK enum lk_err lk_permissions_write_close(struct lk_permissions_out *w,
                                                      struct lk_buf room, struct lk_span *out);
+
+/**
+ * From a filter as a token writes it to what of it lies in the tenant's own tree, without the
+ * prefix. With a tenant T: t/T/foo/# is foo/#, # is #, +/+/x is x; without one what begins with
+ * the level `t` is dropped, and for LK_TENANCY_ALL everything is.
+ *
+ * @return false if nothing is left that may stand in a permission.
+ */
+bool lk_permission_enter(enum lk_tenancy tenancy, struct lk_span tenant, struct lk_span *filter);
+
+/** Is there a topic that matches both filters? Both valid, not shared. */
+bool lk_filters_overlap(struct lk_span a, struct lk_span b);
+
+/**
+ * What a token lists itself, as stored bytes: AIF-MQTT in its scope, and the claims the scope map's
+ * `token-rules` name.
+ *
+ * @param identity  subject, client id and tenant are filled in.
+ * @param room      the permissions stand in it; LK_IDENTITY_ROOM suffices.
+ * @param is_aif    [out] the scope is no list of scopes.
+ * @return LK_OK, LK_ERR_SCOPE, LK_ERR_LIMIT, LK_ERR_NO_SPACE, or the error of a reader.
+ */
+LK_MUST_CHECK enum lk_err lk_permissions_from_claims(const struct lk_policy *policy,
+                                                     const struct lk_claims *claims,
+                                                     const struct lk_identity *identity,
+                                                     struct lk_buf room,
+                                                     struct lk_span *permissions, bool *is_aif);
 
 #endif

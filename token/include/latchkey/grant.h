@@ -38,8 +38,15 @@ struct lk_identity {
 #define LK_RULE_OF_TOKEN 0x8000
 
 /**
- * Collect an identity from verified claims.
- * @param room  for {claim.NAME} values of a JWT that have to be unescaped.
+ * Collect an identity from verified claims. A scope that is AIF-MQTT (latchkey/aif.h), and the
+ * claims the scope map's `token-rules` name, become permissions; of their filters what lies in the
+ * tenant's tree is kept. A token's permissions that are not understood refuse the token, for they
+ * may have been meant to restrict.
+ *
+ * @param room  for {claim.NAME} values of a JWT that have to be unescaped, and for permissions;
+ *              LK_IDENTITY_ROOM suffices. The identity points into it, and into the claims.
+ * @return LK_OK; LK_ERR_SCOPE, LK_ERR_LIMIT, LK_ERR_NO_SPACE, or the CBOR or JSON reader's error.
+ *         On error the identity is zeroed.
  */
 LK_MUST_CHECK enum lk_err lk_identity_from_claims(const struct lk_policy *policy,
                                                   const struct lk_claims *claims,
@@ -117,10 +124,11 @@ struct lk_explanation {
     enum lk_reason reason;
     uint16_t rule; /* the nearest rule where there is one; as in lk_verdict */
     bool has_rule;
+    struct lk_span filter; /* the token's own rule: its filter, without the tenant's prefix */
     struct lk_span detail; /* e.g. the value that would have fitted; static or from the identity */
 };
 
-/** Slow and thorough; agrees with lk_grant_check. @return LK_OK, LK_ERR_NO_SPACE. */
+/** Slow and thorough; agrees with lk_grant_check. @return as lk_grant_compile. */
 LK_MUST_CHECK enum lk_err lk_grant_explain(const struct lk_policy *policy,
                                            const struct lk_identity *identity,
                                            const struct lk_request *request,

@@ -25,6 +25,7 @@
 #define LK_VALUES_MAX        8192  /* bytes of the values that fill a shape's placeholders */
 #define LK_PERMISSIONS_MAX   64    /* entries a token lists itself; as many as it may have scopes */
 #define LK_PERMISSIONS_ROOM  4096  /* bytes of these entries as stored: 64 bytes for each */
+#define LK_IDENTITY_ROOM     16384 /* bytes of working room that suffice to collect an identity */
 #define LK_KEYS_MAX          64    /* keys in one keyset, all issuers together */
 #define LK_ISSUERS_MAX       8     /* issuers one verifier trusts */
 
