@@ -152,20 +152,20 @@ map_scope(const struct lk_issuer *issuer, struct lk_buf room, struct lk_claims *
     struct lk_span value = claims->scope_data;
     enum lk_err err = LK_OK;
 
-    if (!is_named && !is_array && issuer->scope_prefix.len == 0)
+    if (claims->scope_is_mapped || (!is_named && !is_array && issuer->scope_prefix.len == 0))
         return LK_OK;
     if (is_named ? find_claim(claims, issuer->scope_claim, &value) : is_array)
         err = list_read(&list, claims->format, value);
     else if (!is_named)
         list_put_text(&list, claims->scope);
-    if (err == LK_OK && list.is_full)
-        err = LK_ERR_NO_SPACE;
+    if (err == LK_OK)
+        err = list.is_full ? LK_ERR_NO_SPACE : lk_scope_check(lk_span_of(room.ptr, list.len));
     if (err != LK_OK)
         return err;
     claims->scope = list.len > 0 ? lk_span_of(room.ptr, list.len) : (struct lk_span){NULL, 0};
     claims->scope_data = (struct lk_span){NULL, 0};
     claims->scope_is_mapped = true;
-    return lk_scope_check(claims->scope);
+    return LK_OK;
 }
 
 enum lk_err
