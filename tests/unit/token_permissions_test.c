@@ -661,6 +661,58 @@ stored_identities_carry_them(void **state)
     assert_int_equal(lk_identity_write(&identity, LK_BUF_OF(room), &out), LK_ERR_ARG);
 }
 
+/* What a token's own rule has to say about what it does not permit. */
+static void
+denials_are_explained(void **state)
+{
+    static const struct {
+        struct lk_request request;
+        const char *topic;
+        enum lk_reason reason;
+        int rule; /* the token's own, from 1; 0: none; -1: of the scope map */
+        const char *filter, *detail;
+    } rows[] = {
+        {{.action = LK_ACTION_SUBSCRIBE}, "a/x", LK_REASON_OTHER_ACTION, 1, "a/#", ""},
+        {{.action = LK_ACTION_SUBSCRIBE}, "b/#", LK_REASON_TOO_WIDE, 2, "b/+", ""},
+        {{.action = LK_ACTION_SUBSCRIBE}, "#", LK_REASON_TOO_WIDE, 2, "b/+", ""},
+        {{.action = LK_ACTION_SUBSCRIBE, .qos = 2}, "b/x", LK_REASON_OPTION, 2, "b/+", "qos<=N"},
+        {{.action = LK_ACTION_PUBLISH, .retain = true}, "c", LK_REASON_OPTION, 3, "c", "retain=no"},
+        {{.action = LK_ACTION_RECEIVE}, "c", LK_REASON_OTHER_ACTION, 3, "c", ""},
+        {{.action = LK_ACTION_PUBLISH}, "nothing/near", LK_REASON_NO_RULE, 0, "", ""},
+        {{.action = LK_ACTION_PUBLISH}, "t/acme/a/x", LK_REASON_OTHER_VALUE, 0, "", ""},
+        {{.action = LK_ACTION_SUBSCRIBE}, "$SYS/#", LK_REASON_RESERVED, 0, "", ""},
+        /* the map's rule comes first where both come as near */
+        {{.action = LK_ACTION_SUBSCRIBE}, "a/map", LK_REASON_OTHER_ACTION, -1, "", ""},
+    };
+    struct lk_identity identity;
+
+    (void)state;
+    use_policy("token-rules acl\nx:y publish a/map");
+    assert_int_equal(identity_of_jwt("{\"sub\":\"user\",\"scope\":\"x:y\",\"acl\":[" ENTRY(
+                                         "allow", "publish",
+                                         "a/#") ",{\"permission\":\"allow\",\"action\":"
+                                                "\"subscribe\",\"topic\":\"b/+\",\"qos\":"
+                                                "[0,1]},{\"permission\":\"allow\",\"action\":"
+                                                "\"publish\",\"topic\":\"c\",\"retain\":"
+                                                "false}]}",
+                                     "dev-1", LK_IDENTITY_ROOM, &identity),
+                     LK_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct lk_request request = rows[i].request;
+        struct lk_explanation e;
+        int rule;
+
+        request.topic = lk_span_text(rows[i].topic);
+        assert_int_equal(lk_grant_explain(&policy, &identity, &request, &e), LK_OK);
+        assert_int_equal(e.verdict.access, LK_ACCESS_DENY);
+        rule = !e.has_rule ? 0 : e.rule & LK_RULE_OF_TOKEN ? (e.rule & ~LK_RULE_OF_TOKEN) + 1 : -1;
+        if (e.reason != rows[i].reason || rule != rows[i].rule ||
+            !lk_span_is(e.filter, rows[i].filter) || !lk_span_is(e.detail, rows[i].detail))
+            fail_msg("%s: %s, rule %d, %.*s", rows[i].topic, lk_reason_text(e.reason), rule,
+                     (int)e.filter.len, (const char *)e.filter.ptr);
+    }
+}
+
 int
 main(void)
 {
@@ -677,6 +729,7 @@ main(void)
         cmocka_unit_test(limits_and_room),
         cmocka_unit_test(filled_placeholders_are_limited),
         cmocka_unit_test(stored_identities_carry_them),
+        cmocka_unit_test(denials_are_explained),
     };
 
     token_guard = guard_open(16384);
