@@ -9,6 +9,7 @@
 #include <latchkey/aif.h>
 #include <latchkey/base64url.h>
 #include <latchkey/grant.h>
+#include <latchkey/json.h>
 #include <latchkey/topic.h>
 
 #include "permissions.h"
@@ -111,13 +112,16 @@ check_permissions(const struct lk_identity *identity)
 static void
 check_against_aif(const struct lk_aif *aif, const struct lk_identity *identity)
 {
-    static uint8_t whole[LK_PERMISSIONS_ROOM + 16];
+    static char whole[LK_PERMISSIONS_ROOM + LK_TENANT_MAX + 8];
+    struct lk_span tenant = identity->tenant;
     struct lk_permissions walk;
     struct lk_permission p;
-    bool has_tenant = identity->tenant.ptr != NULL;
-    size_t head = has_tenant ? 7 : 0;
+    size_t head = 0;
 
-    memcpy(whole, "t/acme/", 7);
+    if (tenant.ptr != NULL && identity->permissions.ptr != NULL)
+        head = (size_t)snprintf(whole, sizeof(whole), "t/%.*s/", (int)tenant.len,
+                                (const char *)tenant.ptr);
+    PROMISE(head <= LK_TENANT_MAX + 3);
     lk_permissions_open(&walk, identity->permissions);
     while (lk_permissions_next(&walk, &p)) {
         bool is_covered = false;
