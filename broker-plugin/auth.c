@@ -85,6 +85,15 @@ check_form(const struct login *login, struct lk_span text)
 }
 
 static enum lk_err
+check_claims(struct login *login, const struct lk_issuer *issuer, int64_t now_s)
+{
+    struct plugin *p = login->p;
+    enum lk_err err = lk_token_map_claims(issuer, LK_BUF_OF(p->token_room), &login->token);
+
+    return err == LK_OK ? lk_token_check_claims(&p->verifier, issuer, &login->token, now_s) : err;
+}
+
+static enum lk_err
 check_signature(struct login *login, const struct lk_issuer *issuer, const struct lk_key *key,
                 int64_t now_s)
 {
@@ -97,7 +106,7 @@ check_signature(struct login *login, const struct lk_issuer *issuer, const struc
         return LK_OK;
     /* Nothing is believed early here: it is only refused early, before it costs a signature. */
     if (failures_are_many(&p->failures, login->address, p->options.auth_fail_rate, login->now_ms)) {
-        err = lk_token_check_claims(&p->verifier, issuer, &login->token, now_s);
+        err = check_claims(login, issuer, now_s);
         if (err != LK_OK)
             return err;
     }
@@ -142,7 +151,7 @@ verify(struct login *login, struct lk_span text)
     if (err == LK_OK)
         err = check_signature(login, issuer, key, now_s);
     if (err == LK_OK)
-        err = lk_token_check_claims(&p->verifier, issuer, &login->token, now_s);
+        err = check_claims(login, issuer, now_s);
     if (err == LK_OK && login->token.claims.cnf != LK_CNF_NONE)
         err = LK_ERR_BOUND;
     return err == LK_OK ? check_subject(login) : err;

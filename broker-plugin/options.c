@@ -10,10 +10,19 @@
 
 #include <latchkey/host/file.h>
 #include <latchkey/host/log.h>
+#include <latchkey/id.h>
+#include <latchkey/key.h>
 
 #include "compat.h"
 
-enum option_kind { OPTION_TEXT, OPTION_SECONDS, OPTION_COUNT, OPTION_RATE, OPTION_WORD };
+enum option_kind {
+    OPTION_TEXT,
+    OPTION_SECONDS,
+    OPTION_COUNT,
+    OPTION_RATE,
+    OPTION_WORD,
+    OPTION_ALGS
+};
 
 #define MINUTE INT64_C(60)
 #define DAY    INT64_C(86400)
@@ -41,6 +50,12 @@ static const struct option {
     {.name = "ca_file", .at = AT(ca_file), .of_issuer = true},
     {.name = "client_id", .at = AT(client_id), .of_issuer = true},
     {.name = "client_secret_file", .at = AT(client_secret_file), .of_issuer = true},
+    {.name = "typ", .at = AT(typ), .of_issuer = true},
+    {.name = "scope_claim", .at = AT(scope_claim), .of_issuer = true},
+    {.name = "scope_prefix", .at = AT(scope_prefix), .of_issuer = true},
+    {.name = "subject_claim", .at = AT(subject_claim), .of_issuer = true},
+    {.name = "tenant", .at = AT(tenant), .of_issuer = true},
+    {.name = "algs", .kind = OPTION_ALGS, .at = AT(algs), .of_issuer = true},
     {.name = "audience", .at = AT(audience), .text = "mqtt"},
     {.name = "scopes", .at = AT(scopes), .text = "/etc/latchkey/scopes.acl", .live = true},
     {.name = "state_dir", .at = AT(state_dir), .text = "/var/lib/latchkey/broker"},
@@ -123,9 +138,7 @@ static const struct option {
 #define KNOWN_COUNT (sizeof(known) / sizeof(known[0]))
 
 /* Named in the contract, understood by later versions. */
-static const char *const later[] = {"rs_key_file", "max_feed_age", "metrics",      "algs",
-                                    "typ",         "scope_claim",  "scope_prefix", "subject_claim",
-                                    "tenant",      "feed"};
+static const char *const later[] = {"rs_key_file", "max_feed_age", "metrics", "feed"};
 
 /** What is being read, and the first thing that was wrong with it. */
 struct reading {
@@ -264,6 +277,36 @@ set_word(struct reading *r, const struct option *option, const char *value)
     memcpy((char *)r->o + option->at, &index, sizeof(index));
 }
 
+/* One algorithm by its JOSE name; 0 for none we take. */
+static int64_t
+alg_bit(const char *name, size_t len)
+{
+    enum lk_alg alg = lk_alg_from_jose(lk_span_of(name, len));
+
+    return alg == LK_ALG_NONE ? 0 : INT64_C(1) << (unsigned)alg;
+}
+
+static void
+set_algs(struct reading *r, const struct option *option, const char *value)
+{
+    int64_t bits = 0;
+
+    for (const char *at = value; *at != '\0' || at == value;) {
+        size_t len = strcspn(at, " ,");
+        int64_t bit = alg_bit(at, len);
+
+        if (bit == 0) {
+            complain(r, "expected ", option->name, value,
+                     "some of ES256 EdDSA HS256 RS256, with spaces or commas between them");
+            return;
+        }
+        bits |= bit;
+        at += len;
+        at += strspn(at, " ,");
+    }
+    memcpy((char *)r->o + option->at, &bits, sizeof(bits));
+}
+
 static void
 set(struct reading *r, const char *name, const char *value, bool in_issuer)
 {
@@ -284,6 +327,8 @@ set(struct reading *r, const char *name, const char *value, bool in_issuer)
             set_text(r, &known[i], value);
         else if (known[i].kind == OPTION_WORD)
             set_word(r, &known[i], value);
+        else if (known[i].kind == OPTION_ALGS)
+            set_algs(r, &known[i], value);
         else
             set_number(r, &known[i], value);
         r->given[i] = true;
@@ -390,6 +435,19 @@ fill_jwks_uri(struct reading *r)
         complain(r, "the URL is too long", "issuer", NULL, "");
 }
 
+/* Latchkey's own server needs no mapping: who asks for one means another issuer. */
+static void
+check_mapping(struct reading *r)
+{
+    struct options *o = r->o;
+
+    o->issuer_is_foreign = o->typ[0] != '\0' || o->scope_claim[0] != '\0' ||
+                           o->scope_prefix[0] != '\0' || o->subject_claim[0] != '\0' ||
+                           o->tenant[0] != '\0';
+    if (o->tenant[0] != '\0' && !lk_tenant_is_valid(lk_span_text(o->tenant)))
+        complain(r, "expected 1 to 32 of a-z 0-9 -", "tenant", o->tenant, "");
+}
+
 static void
 check_together(struct reading *r)
 {
@@ -399,6 +457,7 @@ check_together(struct reading *r)
         complain(r, "required, and not given", "issuer", NULL, "");
         return;
     }
+    check_mapping(r);
     if (o->require_cnf)
         complain(r, "not supported by this version: it knows bearer tokens only", "require_cnf",
                  "true", "");

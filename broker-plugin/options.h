@@ -33,6 +33,14 @@ struct options {
     char ca_file[OPTION_TEXT_MAX];
     char client_id[OPTION_TEXT_MAX];
     char client_secret_file[OPTION_TEXT_MAX];
+    /* How an issuer that is not Latchkey's says what ours says; empty: as ours does. */
+    char typ[OPTION_TEXT_MAX];
+    char scope_claim[OPTION_TEXT_MAX];
+    char scope_prefix[OPTION_TEXT_MAX];
+    char subject_claim[OPTION_TEXT_MAX];
+    char tenant[OPTION_TEXT_MAX];
+    bool issuer_is_foreign; /* one of these is given */
+    int64_t algs;           /* bits, as lk_issuer.algs; 0: what the keys are for */
     char audience[OPTION_TEXT_MAX];
     char scopes[OPTION_TEXT_MAX];
     char state_dir[OPTION_TEXT_MAX];

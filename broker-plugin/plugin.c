@@ -442,11 +442,27 @@ open_tables(struct plugin *p)
     return err == LK_OK;
 }
 
+/* An option that was not given is absent, and not an empty text. */
+static struct lk_span
+option_span(const char *value)
+{
+    return lk_span_text(value[0] != '\0' ? value : NULL);
+}
+
 static void
 open_verifier(struct plugin *p)
 {
-    p->issuer = (struct lk_issuer){
-        .url = lk_span_text(p->options.issuer), .own = true, .typ = LK_SPAN("at+jwt")};
+    const struct options *o = &p->options;
+
+    p->issuer =
+        (struct lk_issuer){.url = lk_span_text(o->issuer),
+                           .own = !o->issuer_is_foreign,
+                           .typ = o->issuer_is_foreign ? option_span(o->typ) : LK_SPAN("at+jwt"),
+                           .algs = (uint32_t)o->algs,
+                           .scope_claim = option_span(o->scope_claim),
+                           .scope_prefix = option_span(o->scope_prefix),
+                           .subject_claim = option_span(o->subject_claim),
+                           .tenant = option_span(o->tenant)};
     p->verifier = (struct lk_verifier){.keys = &p->keys.set,
                                        .issuers = &p->issuer,
                                        .issuer_count = 1,

@@ -59,7 +59,7 @@ struct plugin {
     struct state_walk walk;
 
     uint8_t token_room[LK_TOKEN_SCRATCH_MAX];
-    uint8_t claim_room[LK_VALUES_MAX];
+    uint8_t claim_room[LK_IDENTITY_ROOM];
     uint8_t identity_room[STATE_RECORD_MAX];
 };
 

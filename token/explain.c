@@ -6,6 +6,7 @@
 #include <latchkey/topic.h>
 
 #include "level.h"
+#include "permissions.h"
 #include "rules.h"
 
 /* How a rule's filter stands to what is asked for. */
@@ -20,6 +21,7 @@ struct question {
     const struct lk_policy *policy;
     const struct lk_identity *identity;
     const struct lk_request *request;
+    const uint8_t *text; /* what the levels of the rule that is looked at point into */
     struct lk_span topic;
     const uint8_t *at; /* in topic, behind the tenant's prefix; NULL: nothing is left */
     bool is_shared;
@@ -39,10 +41,16 @@ levels_equal(struct lk_span value, const struct lk_topic_level *level)
 }
 
 static struct lk_span
+level_text(const struct question *q, const struct lk_level *level)
+{
+    return lk_span_of(q->text + level->text_at, level->text_len);
+}
+
+static struct lk_span
 level_value(const struct question *q, const struct lk_level *level, struct lk_span child)
 {
     if (level->kind == LK_LEVEL_TEXT)
-        return lk_level_text(q->policy, level);
+        return level_text(q, level);
     if (level->kind == LK_LEVEL_CHILDREN)
         return child;
     return lk_rule_value(q->policy, level, q->identity);
@@ -71,7 +79,7 @@ starts_with_wildcard(const struct lk_rule *rule)
 static bool
 starts_with_dollar(const struct question *q, const struct lk_rule *rule)
 {
-    struct lk_span text = lk_level_text(q->policy, &rule->level[0]);
+    struct lk_span text = level_text(q, &rule->level[0]);
 
     return rule->level[0].kind == LK_LEVEL_TEXT && text.len > 0 && text.ptr[0] == '$';
 }
@@ -221,9 +229,9 @@ value_wanted(const struct question *q, const struct lk_rule *rule)
 
 /* What one rule has to say about a request that was denied. */
 static enum lk_reason
-judge_rule(const struct question *q, const struct lk_rule *rule, struct lk_span *detail)
+judge_rule(const struct question *q, const struct lk_rule *rule, bool is_held,
+           struct lk_span *detail)
 {
-    bool is_held = lk_scope_list_covers(q->identity->scope, lk_rule_scope(q->policy, rule));
     bool is_direction = q->request->action == LK_ACTION_PUBLISH ? rule->publish : rule->subscribe;
     const struct lk_level *void_level = NULL;
     bool is_void = !lk_rule_has_values(q->policy, rule, q->identity, &void_level);
@@ -269,21 +277,79 @@ distance(enum lk_reason reason)
     return i;
 }
 
+/* Is this rule nearer than the nearest so far? Then it is that. */
+static bool
+consider(const struct question *q, const struct lk_rule *rule, bool is_held, uint16_t number,
+         struct lk_explanation *explanation)
+{
+    struct lk_span detail;
+    enum lk_reason reason = judge_rule(q, rule, is_held, &detail);
+
+    if (distance(reason) >= distance(explanation->reason))
+        return false;
+    explanation->reason = reason;
+    explanation->rule = number;
+    explanation->has_rule = true;
+    explanation->detail = detail;
+    return true;
+}
+
+/* A permission of the token as a rule; its levels point into the stored permissions. */
 static void
-find_nearest_rule(const struct question *q, struct lk_explanation *explanation)
+rule_of_permission(const struct lk_permission *permission, const uint8_t *stored,
+                   struct lk_rule *rule)
+{
+    const uint8_t *begin = permission->filter.ptr, *end = begin + permission->filter.len;
+
+    *rule = (struct lk_rule){.publish = permission->publish,
+                             .subscribe = permission->subscribe,
+                             .flags = permission->flags,
+                             .qos_max = permission->qos_max,
+                             .size_max = UINT32_MAX};
+    for (const uint8_t *at = begin; at != NULL && rule->level_count < LK_POLICY_LEVELS_MAX;) {
+        struct lk_topic_level text = lk_level_read(begin, at, end);
+        struct lk_level *level = &rule->level[rule->level_count++];
+
+        level->kind = LK_LEVEL_TEXT;
+        if (lk_level_is(&text, '+'))
+            level->kind = LK_LEVEL_PLUS;
+        if (lk_level_is(&text, '#'))
+            level->kind = LK_LEVEL_HASH;
+        level->text_at = (uint16_t)(text.ptr - stored);
+        level->text_len = (uint16_t)text.len;
+        at = text.next;
+    }
+}
+
+static void
+find_nearest_permission(struct question *q, struct lk_explanation *explanation)
+{
+    struct lk_span stored = q->identity->permissions;
+    struct lk_permissions walk;
+    struct lk_permission permission;
+    struct lk_rule rule;
+
+    q->text = stored.ptr;
+    lk_permissions_open(&walk, stored);
+    for (uint16_t i = LK_RULE_OF_TOKEN; lk_permissions_next(&walk, &permission); i++) {
+        rule_of_permission(&permission, stored.ptr, &rule);
+        if (consider(q, &rule, true, i, explanation))
+            explanation->filter = permission.filter;
+    }
+}
+
+static void
+find_nearest_rule(struct question *q, struct lk_explanation *explanation)
 {
     explanation->reason = LK_REASON_NO_RULE;
+    q->text = q->policy->text;
     for (uint32_t i = 0; i < q->policy->rule_count; i++) {
-        struct lk_span detail;
-        enum lk_reason reason = judge_rule(q, &q->policy->rules[i], &detail);
+        const struct lk_rule *rule = &q->policy->rules[i];
+        bool is_held = lk_scope_list_covers(q->identity->scope, lk_rule_scope(q->policy, rule));
 
-        if (distance(reason) >= distance(explanation->reason))
-            continue;
-        explanation->reason = reason;
-        explanation->rule = (uint16_t)i;
-        explanation->has_rule = true;
-        explanation->detail = detail;
+        (void)consider(q, rule, is_held, (uint16_t)i, explanation);
     }
+    find_nearest_permission(q, explanation);
     if (explanation->reason == LK_REASON_NO_RULE && q->has_dollar)
         explanation->reason = LK_REASON_RESERVED;
 }
@@ -363,6 +429,21 @@ decide(const struct lk_policy *policy, const struct lk_identity *identity,
     return err;
 }
 
+/* The filter of the token's own rule that decided. */
+static struct lk_span
+own_filter(const struct lk_identity *identity, uint16_t rule)
+{
+    struct lk_permissions walk;
+    struct lk_permission permission;
+
+    lk_permissions_open(&walk, identity->permissions);
+    for (uint16_t i = LK_RULE_OF_TOKEN; lk_permissions_next(&walk, &permission); i++) {
+        if (i == rule)
+            return permission.filter;
+    }
+    return (struct lk_span){NULL, 0};
+}
+
 enum lk_err
 lk_grant_explain(const struct lk_policy *policy, const struct lk_identity *identity,
                  const struct lk_request *request, struct lk_explanation *explanation)
@@ -378,6 +459,7 @@ lk_grant_explain(const struct lk_policy *policy, const struct lk_identity *ident
         explanation->reason = LK_REASON_ALLOWED;
         explanation->rule = explanation->verdict.rule;
         explanation->has_rule = true;
+        explanation->filter = own_filter(identity, explanation->rule);
         return LK_OK;
     }
     explain_denial(&q, explanation);

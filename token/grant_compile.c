@@ -3,9 +3,11 @@
 
 #include <latchkey/scope.h>
 
+#include "permissions.h"
 #include "rules.h"
 
-#define TABLE_MAX      (2 * LK_POLICY_RULES_MAX) /* entries; see table_shift */
+#define RULES_MAX      (LK_POLICY_RULES_MAX + LK_PERMISSIONS_MAX)
+#define TABLE_MAX      1024 /* entries; see table_shift */
 #define SAME_START_MAX 2  /* names whose search begins alike; with more, another window is tried */
 #define WINDOW_TRIES   32 /* windows that are tried: a login must not take long */
 
@@ -31,10 +33,11 @@ struct held {
 struct build {
     const struct lk_policy *policy;
     const struct lk_identity *identity;
-    struct held rules[LK_POLICY_RULES_MAX]; /* held and not void, in the order of their levels */
+    struct held rules[RULES_MAX]; /* held and not void, in the order of their levels */
     size_t rule_count;
-    struct lk_span texts[LK_POLICY_RULES_MAX]; /* literals of the node that is being written */
-    size_t prefix_levels;                      /* that all rules begin with */
+    struct lk_rule own[LK_PERMISSIONS_MAX]; /* the token's, as rules */
+    struct lk_span texts[RULES_MAX];        /* names of the node that is being written */
+    size_t prefix_levels;                   /* that all rules begin with */
     bool has_prefix;
     uint8_t slot[SLOTS_MAX]; /* dense number of a used slot */
     bool slot_used[SLOTS_MAX];
@@ -250,7 +253,50 @@ collect_rules(struct build *b)
         if (is_held && lk_rule_has_values(policy, rule, b->identity, &void_level))
             b->rules[b->rule_count++] = (struct held){rule, policy->text, (uint16_t)i};
     }
-    sort_rules(b);
+}
+
+/* A filter without placeholders as levels; `base`: what their texts are offsets from. */
+static void
+read_levels(struct lk_rule *rule, const uint8_t *base, struct lk_span filter)
+{
+    const uint8_t *at = filter.ptr, *end = filter.ptr + filter.len;
+
+    while (at != NULL && rule->level_count < LK_POLICY_LEVELS_MAX) {
+        struct lk_topic_level level = lk_level_read(filter.ptr, at, end);
+        struct lk_level *out = &rule->level[rule->level_count++];
+
+        out->kind = LK_LEVEL_TEXT;
+        if (lk_level_is(&level, '+'))
+            out->kind = LK_LEVEL_PLUS;
+        else if (lk_level_is(&level, '#'))
+            out->kind = LK_LEVEL_HASH;
+        out->text_at = (uint16_t)(level.ptr - base);
+        out->text_len = (uint16_t)level.len;
+        at = level.next;
+    }
+}
+
+/* What the token lists itself: rules like others, but for where they come from. */
+static enum lk_err
+collect_permissions(struct build *b)
+{
+    const uint8_t *base = b->identity->permissions.ptr;
+    struct lk_permissions walk;
+    struct lk_permission permission;
+
+    lk_permissions_open(&walk, b->identity->permissions);
+    for (uint16_t i = 0; lk_permissions_next(&walk, &permission); i++) {
+        struct lk_rule *rule = &b->own[i];
+
+        *rule = (struct lk_rule){.publish = permission.publish,
+                                 .subscribe = permission.subscribe,
+                                 .flags = permission.flags,
+                                 .qos_max = permission.qos_max,
+                                 .size_max = UINT32_MAX};
+        read_levels(rule, base, permission.filter);
+        b->rules[b->rule_count++] = (struct held){rule, base, (uint16_t)(LK_RULE_OF_TOKEN | i)};
+    }
+    return lk_permissions_close(&walk);
 }
 
 /* Do all rules go on behind a level of this depth, with more than a `#`? That would match without
@@ -685,7 +731,7 @@ lk_grant_compile(const struct lk_policy *policy, const struct lk_identity *ident
 {
     enum lk_tenancy tenancy = lk_tenancy_of(identity);
     struct build b = {.policy = policy, .identity = identity};
-    enum lk_err err;
+    enum lk_err err = LK_OK;
 
     *shape = *values = (struct lk_span){NULL, 0};
     if (identity->children_count > LK_CHILDREN_MAX || identity->named_count > LK_NAMED_MAX ||
@@ -693,8 +739,13 @@ lk_grant_compile(const struct lk_policy *policy, const struct lk_identity *ident
         return LK_ERR_LIMIT;
     b.shape = out_open(shape_room, LK_GRANT_MAX);
     b.values = out_open(values_room, LK_VALUES_MAX);
-    if (tenancy != LK_TENANCY_NONE)
+    if (tenancy != LK_TENANCY_NONE) {
         collect_rules(&b);
+        err = collect_permissions(&b);
+    }
+    if (err != LK_OK)
+        return err;
+    sort_rules(&b);
     choose_prefix(&b, tenancy);
     number_slots(&b, tenancy);
     emit_shape(&b, tenancy);

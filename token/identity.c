@@ -5,6 +5,8 @@
 
 #include <latchkey/cbor.h>
 
+#include "permissions.h"
+
 /* Keys of the stored map. Byte strings throughout: what a client sent is stored as it came. */
 enum identity_key {
     KEY_SUBJECT = 1,
@@ -13,7 +15,8 @@ enum identity_key {
     KEY_TENANT,
     KEY_SCOPE,
     KEY_CHILDREN,
-    KEY_NAMED
+    KEY_NAMED,
+    KEY_PERMISSIONS
 };
 
 /* What a value took of the room, if it lies in it. */
@@ -31,10 +34,30 @@ shrink_room(struct lk_buf *room, struct lk_span value)
     }
 }
 
+static void
+collect_named(const struct lk_policy *policy, const struct lk_claims *claims, struct lk_buf *room,
+              struct lk_identity *identity)
+{
+    for (uint32_t i = 0; i < policy->name_count; i++) {
+        struct lk_span name = lk_span_of(policy->text + policy->names[i].at, policy->names[i].len);
+        struct lk_span value;
+
+        if (!lk_claims_get_text(claims, name, *room, &value))
+            continue;
+        identity->named[identity->named_count].name = name;
+        identity->named[identity->named_count].value = value;
+        identity->named_count++;
+        shrink_room(room, value);
+    }
+}
+
 enum lk_err
 lk_identity_from_claims(const struct lk_policy *policy, const struct lk_claims *claims,
                         struct lk_span client_id, struct lk_buf room, struct lk_identity *identity)
 {
+    bool is_aif;
+    enum lk_err err;
+
     memset(identity, 0, sizeof(*identity));
     identity->subject = claims->subject;
     identity->client_id = client_id;
@@ -43,18 +66,14 @@ lk_identity_from_claims(const struct lk_policy *policy, const struct lk_claims *
     identity->scope = claims->scope;
     identity->children_count = claims->children_count;
     memcpy(identity->children, claims->children, sizeof(identity->children));
-    for (uint32_t i = 0; i < policy->name_count; i++) {
-        struct lk_span name = lk_span_of(policy->text + policy->names[i].at, policy->names[i].len);
-        struct lk_span value;
-
-        if (!lk_claims_get_text(claims, name, room, &value))
-            continue;
-        identity->named[identity->named_count].name = name;
-        identity->named[identity->named_count].value = value;
-        identity->named_count++;
-        shrink_room(&room, value);
-    }
-    return LK_OK;
+    collect_named(policy, claims, &room, identity);
+    err =
+        lk_permissions_from_claims(policy, claims, identity, room, &identity->permissions, &is_aif);
+    if (is_aif)
+        identity->scope = (struct lk_span){NULL, 0};
+    if (err != LK_OK)
+        memset(identity, 0, sizeof(*identity));
+    return err;
 }
 
 static size_t
@@ -63,7 +82,7 @@ count_pairs(const struct lk_identity *identity)
     return (size_t)(identity->subject.ptr != NULL) + (identity->client_id.ptr != NULL) +
            (identity->type.ptr != NULL) + (identity->tenant.ptr != NULL) +
            (identity->scope.ptr != NULL) + (identity->children_count > 0) +
-           (identity->named_count > 0);
+           (identity->named_count > 0) + (identity->permissions.ptr != NULL);
 }
 
 static void
@@ -111,7 +130,8 @@ lk_identity_write(const struct lk_identity *identity, struct lk_buf room, struct
     struct lk_cbor_out w;
 
     *out = (struct lk_span){NULL, 0};
-    if (identity->children_count > LK_CHILDREN_MAX || identity->named_count > LK_NAMED_MAX)
+    if (identity->children_count > LK_CHILDREN_MAX || identity->named_count > LK_NAMED_MAX ||
+        identity->permissions.len > LK_PERMISSIONS_ROOM)
         return LK_ERR_ARG;
     lk_cbor_write_open(&w, room);
     lk_cbor_write_map(&w, count_pairs(identity));
@@ -130,6 +150,7 @@ lk_identity_write(const struct lk_identity *identity, struct lk_buf room, struct
         lk_cbor_write_uint(&w, KEY_NAMED);
         write_named(&w, identity);
     }
+    write_bytes(&w, KEY_PERMISSIONS, identity->permissions);
     return lk_cbor_write_close(&w, out);
 }
 
@@ -178,6 +199,7 @@ read_identity(struct lk_span in, struct lk_identity *identity)
     err = read_children(&r, identity);
     if (err == LK_OK)
         err = read_named(&r, identity);
+    identity->permissions = lk_cbor_map_bytes(&r, KEY_PERMISSIONS);
     if (err != LK_OK)
         return err;
     lk_cbor_leave_map(&r);

@@ -10,6 +10,9 @@
 static const char EXPECTED_TEXT[] = "UTF-8 text without control characters";
 static const char EXPECTED_SCOPE[] =
     "a scope: printable ASCII without space, quotation mark and backslash";
+static const char EXPECTED_TOKEN_RULES[] =
+    "acl or publ-subs behind token-rules, or an action: publish, subscribe or both";
+static const char EXPECTED_LINE_END[] = "nothing more behind token-rules and its word";
 static const char EXPECTED_ACTION[] = "an action: publish, subscribe or both";
 static const char EXPECTED_FILTER[] = "a topic filter";
 static const char EXPECTED_NO_SHARE[] =
@@ -170,6 +173,12 @@ parse_scope(struct parser *p, struct lk_rule *rule)
         }
     }
     return keep_text(p, scope, &rule->scope_at, &rule->scope_len);
+}
+
+static bool
+is_action(struct lk_span word)
+{
+    return lk_span_is(word, "publish") || lk_span_is(word, "subscribe") || lk_span_is(word, "both");
 }
 
 static bool
@@ -443,16 +452,46 @@ parse_option(struct parser *p, struct lk_rule *rule, unsigned *seen)
     return fail(p, LK_ERR_SYNTAX, word.ptr, EXPECTED_OPTION);
 }
 
+/* `token-rules acl`: no rule, since no action stands behind its first word. */
+static bool
+parse_token_rules(struct parser *p, bool *is_rule)
+{
+    const uint8_t *start = p->at;
+    bool is_named = lk_span_is(take_word(p), "token-rules");
+    struct lk_span word = {p->at, 0};
+
+    *is_rule = true;
+    if (is_named && find_word(p))
+        word = take_word(p);
+    if (!is_named || is_action(word)) {
+        p->at = start;
+        return true;
+    }
+    *is_rule = false;
+    if (lk_span_is(word, "acl"))
+        p->policy->token_rules |= LK_TOKEN_RULES_ACL;
+    else if (lk_span_is(word, "publ-subs"))
+        p->policy->token_rules |= LK_TOKEN_RULES_PUBL_SUBS;
+    else
+        return fail(p, LK_ERR_SYNTAX, word.len > 0 ? word.ptr : p->at, EXPECTED_TOKEN_RULES);
+    return find_word(p) ? fail(p, LK_ERR_SYNTAX, p->at, EXPECTED_LINE_END) : true;
+}
+
 static bool
 parse_line(struct parser *p)
 {
     struct lk_policy *policy = p->policy;
     unsigned seen = 0;
     struct lk_rule *rule;
+    bool is_rule;
 
     if (!check_text(p))
         return false;
     if (!find_word(p))
+        return true;
+    if (!parse_token_rules(p, &is_rule))
+        return false;
+    if (!is_rule)
         return true;
     if (policy->rule_count == LK_POLICY_RULES_MAX)
         return fail(p, LK_ERR_LIMIT, p->at, LIMIT_RULES);

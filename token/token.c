@@ -112,6 +112,12 @@ lk_token_parse(struct lk_span text, struct lk_buf scratch, struct lk_token *toke
     return err;
 }
 
+static bool
+alg_is_taken(const struct lk_issuer *issuer, enum lk_alg alg)
+{
+    return issuer->algs == 0 || (issuer->algs >> (unsigned)alg & 1) != 0;
+}
+
 enum lk_err
 lk_token_find_key(const struct lk_verifier *verifier, const struct lk_token *token,
                   const struct lk_issuer **issuer, const struct lk_key **key)
@@ -128,7 +134,7 @@ lk_token_find_key(const struct lk_verifier *verifier, const struct lk_token *tok
         found = lk_keyset_get(verifier->keys, i, token->kid);
         if (found == NULL)
             return LK_ERR_KEY;
-        if (found->alg != token->alg)
+        if (found->alg != token->alg || !alg_is_taken(&verifier->issuers[i], token->alg))
             return LK_ERR_ALG;
         *issuer = &verifier->issuers[i];
         *key = found;
@@ -228,6 +234,8 @@ lk_token_verify(const struct lk_verifier *verifier, struct lk_span text, int64_t
         err = lk_token_find_key(verifier, token, &issuer, &key);
     if (err == LK_OK)
         err = lk_token_check_signature(token, key);
+    if (err == LK_OK)
+        err = lk_token_map_claims(issuer, scratch, token);
     if (err == LK_OK)
         err = lk_token_check_claims(verifier, issuer, token, now_s);
     if (err != LK_OK)

@@ -560,6 +560,15 @@ def test_acl_check(scopes, tmp_path):
     assert latchkey("acl", "check", str(tmp_path / "none")).returncode == USAGE
 
 
+def test_acl_check_knows_token_rules(tmp_path):
+    asks = tmp_path / "asks.acl"
+    asks.write_text("token-rules acl\ntoken-rules publ-subs\na:b publish x\n")
+    assert b"1 rule, token-rules acl, token-rules publ-subs" in latchkey("acl", "check", asks).stdout
+    assert json.loads(latchkey("acl", "check", asks, "--json").stdout)["token_rules"] == ["acl", "publ-subs"]
+    asks.write_text("token-rules scopes\n")
+    assert b":1:13: expected acl or publ-subs" in latchkey("acl", "check", asks).stderr
+
+
 def unsigned(**claims):
     """explain looks at what a token says; whether it is good is not its question."""
     base = {"iss": "https://as", "sub": "boiler-7", "dty": "sensor", "aud": "mqtt", "exp": 4000000000,

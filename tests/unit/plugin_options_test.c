@@ -3,6 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <latchkey/key.h>
+
 #include "compat.h"
 #include "options.h"
 
@@ -131,6 +133,24 @@ what_is_wrong_is_named(void **state)
         {"no ini", GOOD, "[plugin]\nleeway\n", "line 2"},
         {"keys by two roads", GOOD "\nkeys_file /k\njwks_uri https://as.test/j", NULL,
          "option jwks_uri keys come from"},
+        {"all there is to say about a foreign issuer",
+         GOOD "\ntyp JWT\nscope_claim realm_access.roles\nscope_prefix mqtt/\nsubject_claim azp\n"
+              "tenant acme\nalgs RS256",
+         NULL, NULL},
+        {"the same in its section", "",
+         "[issuer kc]\nissuer=https://as.test\ntyp=JWT\nscope_claim=scp\nscope_prefix=mqtt/\n"
+         "subject_claim=azp\ntenant=acme\nalgs=RS256\n",
+         NULL},
+        {"an algorithm unknown", GOOD "\nalgs ES256 ES512", NULL,
+         "option algs ES256\\x20ES512: expected some of ES256"},
+        {"no algorithm at all", GOOD "\nalgs none", NULL, "option algs none: expected"},
+        {"an empty algorithm", GOOD "\nalgs ,ES256", NULL, "option algs ,ES256: expected"},
+        {"no algs", GOOD "\nalgs ", NULL, "option algs"},
+        {"a tenant that is none", GOOD "\ntenant Acme", NULL,
+         "option tenant Acme: expected 1 to 32"},
+        {"every tenant", GOOD "\ntenant *", NULL, "option tenant *: expected 1 to 32"},
+        {"an empty scope_claim", GOOD "\nscope_claim ", NULL,
+         "option scope_claim a value is missing"},
         {"proof", GOOD "\nrequire_cnf true", NULL, "option require_cnf true: not supported"},
         {"no proof", GOOD "\nrequire_cnf false", NULL, NULL},
     };
@@ -197,6 +217,37 @@ defaults_and_values(void **state)
 }
 
 static void
+who_asks_for_a_mapping_means_another_issuer(void **state)
+{
+    static const struct {
+        const char *given;
+        bool is_foreign;
+    } rows[] = {
+        {GOOD, false},
+        {GOOD "\nalgs ES256", false},
+        {GOOD "\ntyp JWT", true},
+        {GOOD "\nscope_claim scp", true},
+        {GOOD "\nscope_prefix mqtt/", true},
+        {GOOD "\nsubject_claim azp", true},
+        {GOOD "\ntenant acme", true},
+    };
+    char error[OPTION_ERROR_MAX];
+    struct options *o = malloc(sizeof(*o));
+
+    (void)state;
+    assert_non_null(o);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_err(rows[i].given, read_options(o, rows[i].given, NULL, error), LK_OK);
+        assert_int_equal(o->issuer_is_foreign, rows[i].is_foreign);
+    }
+    assert_err("algs", read_options(o, GOOD "\nalgs ES256, RS256  EdDSA", NULL, error), LK_OK);
+    assert_int_equal(o->algs, 1 << LK_ALG_ES256 | 1 << LK_ALG_RS256 | 1 << LK_ALG_EDDSA);
+    assert_err("algs", read_options(o, GOOD, NULL, error), LK_OK);
+    assert_int_equal(o->algs, 0);
+    free(o);
+}
+
+static void
 the_file_is_read_again(void **state)
 {
     static const struct {
@@ -241,6 +292,7 @@ main(void)
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(a_value_of_every_length),
         cmocka_unit_test(defaults_and_values),
+        cmocka_unit_test(who_asks_for_a_mapping_means_another_issuer),
         cmocka_unit_test(the_file_is_read_again),
     };
     int fd = mkstemp(ini_path), failed;

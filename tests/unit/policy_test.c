@@ -91,6 +91,29 @@ every_part_of_a_rule_is_read(void **state)
         lk_span_is(lk_span_of(policy.text + policy.names[1].at, policy.names[1].len), "org-unit"));
 }
 
+static void
+token_rules_are_asked_for(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t token_rules, rules;
+    } rows[] = {
+        {"a:b publish x", 0, 1},
+        {"token-rules acl", LK_TOKEN_RULES_ACL, 0},
+        {"token-rules publ-subs\na:b publish x", LK_TOKEN_RULES_PUBL_SUBS, 1},
+        {"token-rules acl\r\n token-rules publ-subs\ntoken-rules acl",
+         LK_TOKEN_RULES_ACL | LK_TOKEN_RULES_PUBL_SUBS, 0},
+        {"token-rules publish acl", 0, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(lk_policy_parse(lk_span_text(rows[i].text), &policy, NULL), LK_OK);
+        assert_int_equal(policy.token_rules, rows[i].token_rules);
+        assert_int_equal(policy.rule_count, rows[i].rules);
+    }
+}
+
 /* One good line, then each part of it broken. */
 static void
 errors_have_a_place_and_a_sentence(void **state)
@@ -110,6 +133,19 @@ errors_have_a_place_and_a_sentence(void **state)
          0, 0, ""},
         {"unknown scope", "never:heard-of publish x", 0, 0, ""},
         {"percent without c or u", "a:b publish 100%", 0, 0, ""},
+
+        {"directive acl", "token-rules acl", 0, 0, ""},
+        {"directive publ-subs, a comment", "token-rules\tpubl-subs # wiomoc", 0, 0, ""},
+        {"a scope of that name", "token-rules publish x\ntoken-rules both y qos<=1", 0, 0, ""},
+        {"directive without its word", "token-rules", 1, 12, "acl or publ-subs"},
+        {"directive, then a comment", "token-rules # acl", 1, 13, "acl or publ-subs"},
+        {"directive of another word", "a:b publish x\ntoken-rules scopes", 2, 13,
+         "acl or publ-subs"},
+        {"directive in capitals", "token-rules ACL", 1, 13, "acl or publ-subs"},
+        {"directive with both words", "token-rules acl publ-subs", 1, 17, "nothing more behind"},
+        {"directive like a rule", "token-rules acl x/#", 1, 17, "nothing more behind"},
+        {"a scope of that name, no filter", "token-rules publish", 1, 20, "a topic filter"},
+        {"directive misspelt is a scope", "token-rule acl", 1, 12, "an action"},
 
         {"quotation mark in the scope", "a:\"b publish x", 1, 3, "a scope"},
         {"backslash in the scope", "\n\n  a\\b publish x", 3, 4, "a scope"},
@@ -294,6 +330,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_part_of_a_rule_is_read),
+        cmocka_unit_test(token_rules_are_asked_for),
         cmocka_unit_test(errors_have_a_place_and_a_sentence),
         cmocka_unit_test(nul_is_refused),
         cmocka_unit_test(good_lines_before_a_bad_one_do_not_count),

@@ -42,18 +42,43 @@ say_error(const struct cli *cli, const char *path, const struct lk_policy_error 
     return CLI_REFUSED;
 }
 
-static int
-say_fine(const struct cli *cli, const char *path, unsigned rules)
-{
-    json_t *answer;
+/* The claims of a token that count beside its scopes, and how they stand in the map. */
+static const struct {
+    uint32_t bit;
+    const char *word;
+} token_rules[] = {{LK_TOKEN_RULES_ACL, "acl"}, {LK_TOKEN_RULES_PUBL_SUBS, "publ-subs"}};
+#define TOKEN_RULES_COUNT (sizeof(token_rules) / sizeof(token_rules[0]))
 
-    if (!cli->json) {
-        (void)printf("%s: %u rule%s\n", path, rules, rules == 1 ? "" : "s");
-        return CLI_DONE;
+static void
+say_fine_json(const char *path, const struct lk_policy *policy)
+{
+    json_t *words = json_array();
+    json_t *answer = json_pack("{s:b, s:s, s:I}", "ok", 1, "file", path, "rules",
+                               (json_int_t)policy->rule_count);
+
+    for (size_t i = 0; i < TOKEN_RULES_COUNT; i++) {
+        if (policy->token_rules & token_rules[i].bit)
+            (void)json_array_append_new(words, json_string(token_rules[i].word));
     }
-    answer = json_pack("{s:b, s:s, s:I}", "ok", 1, "file", path, "rules", (json_int_t)rules);
+    (void)json_object_set_new(answer, "token_rules", words);
     out_json(answer);
     json_decref(answer);
+}
+
+static int
+say_fine(const struct cli *cli, const char *path, const struct lk_policy *policy)
+{
+    if (cli->json) {
+        say_fine_json(path, policy);
+        return CLI_DONE;
+    }
+    (void)printf("%s: %u rule%s", path, (unsigned)policy->rule_count,
+                 policy->rule_count == 1 ? "" : "s");
+    for (size_t i = 0; i < TOKEN_RULES_COUNT; i++) {
+        if (policy->token_rules & token_rules[i].bit)
+            (void)printf(", token-rules %s", token_rules[i].word);
+    }
+    (void)putchar('\n');
     return CLI_DONE;
 }
 
@@ -77,7 +102,7 @@ acl_check(struct cli *cli, int argc, char **argv)
         return code;
     if (lk_policy_parse(file, &policy, &error) != LK_OK)
         return say_error(cli, path, &error);
-    return say_fine(cli, path, (unsigned)policy.rule_count);
+    return say_fine(cli, path, &policy);
 }
 
 int

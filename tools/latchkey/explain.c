@@ -66,21 +66,46 @@ span_json(struct lk_span text)
     return json_stringn(text.len > 0 ? (const char *)text.ptr : "", text.len);
 }
 
+static bool
+is_of_token(const struct lk_explanation *e)
+{
+    return e->has_rule && (e->rule & LK_RULE_OF_TOKEN) != 0;
+}
+
+/* The token's own rules are counted from 1, as lines are. */
+static unsigned
+own_number(const struct lk_explanation *e)
+{
+    return (unsigned)(e->rule & ~LK_RULE_OF_TOKEN) + 1;
+}
+
+static void
+add_rule(json_t *answer, const struct map *map, const struct lk_explanation *e)
+{
+    uint32_t line;
+
+    if (is_of_token(e)) {
+        (void)json_object_set_new(answer, "token_rule", json_integer(own_number(e)));
+        (void)json_object_set_new(answer, "rule", span_json(e->filter));
+        return;
+    }
+    line = map->policy.rules[e->rule].line;
+    (void)json_object_set_new(answer, "file", json_string(map->name));
+    (void)json_object_set_new(answer, "line", json_integer(line));
+    (void)json_object_set_new(answer, "rule", span_json(line_of(map, line)));
+}
+
 static void
 print_json(const struct map *map, const struct lk_explanation *e, const char *action,
            const char *topic)
 {
-    const struct lk_rule *rule = &map->policy.rules[e->rule];
     json_t *answer =
         json_pack("{s:b, s:s}", "allowed", e->verdict.access == LK_ACCESS_ALLOW, "action", action);
 
     (void)json_object_set_new(answer, "topic", json_string(topic)); /* left out if not UTF-8 */
     (void)json_object_set_new(answer, "reason", json_string(lk_reason_text(e->reason)));
-    if (e->has_rule) {
-        (void)json_object_set_new(answer, "file", json_string(map->name));
-        (void)json_object_set_new(answer, "line", json_integer(rule->line));
-        (void)json_object_set_new(answer, "rule", span_json(line_of(map, rule->line)));
-    }
+    if (e->has_rule)
+        add_rule(answer, map, e);
     if (e->detail.len > 0)
         (void)json_object_set_new(answer, "detail", span_json(e->detail));
     if (e->verdict.rate_max > 0)
@@ -90,23 +115,33 @@ print_json(const struct map *map, const struct lk_explanation *e, const char *ac
 }
 
 static void
+print_rule(const struct map *map, const struct lk_explanation *e, const char *what)
+{
+    struct lk_span text = e->filter;
+    uint32_t line;
+
+    if (is_of_token(e)) {
+        (void)printf("  %s  the token's own rule %u: ", what, own_number(e));
+    } else {
+        line = map->policy.rules[e->rule].line;
+        text = line_of(map, line);
+        (void)printf("  %s  %s:%u: ", what, map->name, (unsigned)line);
+    }
+    out_text((const char *)text.ptr, text.len);
+    (void)putchar('\n');
+}
+
+static void
 print_lines(const struct map *map, const struct lk_explanation *e, const char *action,
             const char *topic)
 {
-    const struct lk_rule *rule = &map->policy.rules[e->rule];
     bool allowed = e->verdict.access == LK_ACCESS_ALLOW;
-    struct lk_span line;
 
     (void)printf("%s: %s ", allowed ? "allowed" : "denied", action);
     out_text(topic, strlen(topic));
     (void)putchar('\n');
-    if (e->has_rule) {
-        line = line_of(map, rule->line);
-        (void)printf("  %s  %s:%u: ", allowed ? "rule   " : "nearest", map->name,
-                     (unsigned)rule->line);
-        out_text((const char *)line.ptr, line.len);
-        (void)putchar('\n');
-    }
+    if (e->has_rule)
+        print_rule(map, e, allowed ? "rule   " : "nearest");
     (void)printf("  why      %s", lk_reason_text(e->reason));
     if (e->detail.len > 0) {
         (void)fputs(": ", stdout);
@@ -134,7 +169,7 @@ static int
 judge(const struct cli *cli, const struct map *map, struct lk_token *token,
       const struct lk_request *request, const struct wish *wish, const char *action)
 {
-    static uint8_t room[LK_TOKEN_SCRATCH_MAX];
+    static uint8_t room[LK_IDENTITY_ROOM];
     struct lk_explanation e;
     struct lk_identity identity;
     struct lk_span client_id = token->claims.subject;

@@ -30,6 +30,7 @@ struct lk_claims {
     struct lk_span scope;      /* text; absent if there is none or it is not text */
     struct lk_span scope_data; /* a scope that is no text. CWT: the content of a byte string, or an
                                   array as encoded; JWT: an array as it stands; else absent */
+    bool scope_is_mapped;      /* scope is a list of scopes taken from another claim: never AIF */
     struct lk_span token_id;   /* jti: its text; cti: its bytes */
     struct lk_span tenant;     /* tnt; absent: the default tenant */
     struct lk_span type;       /* dty; absent: not a device */

@@ -29,11 +29,24 @@ struct lk_identity {
         struct lk_span name, value;
     } named[LK_NAMED_MAX]; /* {claim.NAME} */
     size_t named_count;
+    struct lk_span permissions; /* what the token itself lists (AIF-MQTT, acl, publ and subs), in
+                                   the form lk_identity_from_claims gives it; absent: nothing */
 };
 
+/** A rule with this bit is no rule of the scope map, but a permission the token lists itself; the
+ * other bits are its place in lk_identity.permissions, from 0. */
+#define LK_RULE_OF_TOKEN 0x8000
+
 /**
- * Collect an identity from verified claims.
- * @param room  for {claim.NAME} values of a JWT that have to be unescaped.
+ * Collect an identity from verified claims. A scope that is AIF-MQTT (latchkey/aif.h), and the
+ * claims the scope map's `token-rules` name, become permissions; of their filters what lies in the
+ * tenant's tree is kept. A token's permissions that are not understood refuse the token, for they
+ * may have been meant to restrict.
+ *
+ * @param room  for {claim.NAME} values of a JWT that have to be unescaped, and for permissions;
+ *              LK_IDENTITY_ROOM suffices. The identity points into it, and into the claims.
+ * @return LK_OK; LK_ERR_SCOPE, LK_ERR_LIMIT, LK_ERR_NO_SPACE, or the CBOR or JSON reader's error.
+ *         On error the identity is zeroed.
  */
 LK_MUST_CHECK enum lk_err lk_identity_from_claims(const struct lk_policy *policy,
                                                   const struct lk_claims *claims,
@@ -58,7 +71,8 @@ struct lk_grant {
  *
  * @param shape_room   LK_GRANT_MAX suffices.     @param shape  [out]
  * @param values_room  LK_VALUES_MAX suffices.    @param values [out]
- * @return LK_OK (also for a grant that permits nothing), LK_ERR_NO_SPACE, LK_ERR_LIMIT.
+ * @return LK_OK (also for a grant that permits nothing), LK_ERR_NO_SPACE, LK_ERR_LIMIT, or what is
+ *         wrong with permissions that lk_identity_from_claims did not write.
  */
 LK_MUST_CHECK enum lk_err lk_grant_compile(const struct lk_policy *policy,
                                            const struct lk_identity *identity,
@@ -78,7 +92,7 @@ struct lk_request {
 /* Eight bytes, so that it travels in a register. */
 struct lk_verdict {
     enum lk_access access : 16;
-    unsigned rule : 16; /* allow: the rule's index in the policy */
+    unsigned rule : 16; /* allow: the rule's index in the policy, or one of LK_RULE_OF_TOKEN */
     uint32_t rate_max;  /* allow: messages a second the caller must hold the subject to; 0: none */
 };
 
@@ -110,12 +124,13 @@ enum lk_reason {
 struct lk_explanation {
     struct lk_verdict verdict;
     enum lk_reason reason;
-    uint16_t rule; /* the nearest rule where there is one */
+    uint16_t rule; /* the nearest rule where there is one; as in lk_verdict */
     bool has_rule;
+    struct lk_span filter; /* the token's own rule: its filter, without the tenant's prefix */
     struct lk_span detail; /* e.g. the value that would have fitted; static or from the identity */
 };
 
-/** Slow and thorough; agrees with lk_grant_check. @return LK_OK, LK_ERR_NO_SPACE. */
+/** Slow and thorough; agrees with lk_grant_check. @return as lk_grant_compile. */
 LK_MUST_CHECK enum lk_err lk_grant_explain(const struct lk_policy *policy,
                                            const struct lk_identity *identity,
                                            const struct lk_request *request,

@@ -23,6 +23,9 @@
 #define LK_NAMED_MAX         8     /* different {claim.NAME} placeholders in one scope map */
 #define LK_GRANT_MAX         16384 /* bytes of a compiled shape; a real one is some hundreds */
 #define LK_VALUES_MAX        8192  /* bytes of the values that fill a shape's placeholders */
+#define LK_PERMISSIONS_MAX   64    /* entries a token lists itself; as many as it may have scopes */
+#define LK_PERMISSIONS_ROOM  4096  /* bytes of these entries as stored: 64 bytes for each */
+#define LK_IDENTITY_ROOM     16384 /* bytes of working room that suffice to collect an identity */
 #define LK_KEYS_MAX          64    /* keys in one keyset, all issuers together */
 #define LK_ISSUERS_MAX       8     /* issuers one verifier trusts */
 

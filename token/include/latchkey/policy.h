@@ -14,6 +14,9 @@
  * Options: publish: retain=no size<=BYTES rate<=N/s; both: qos<=N; subscribe: share=no. An option
  * that does not fit the action refuses the file.
  *
+ * A line of exactly two words, `token-rules acl` or `token-rules publ-subs`, says that what tokens
+ * list themselves in these claims counts too (POLICY.md). AIF-MQTT in a token's scope always does.
+ *
  * A bad line refuses the whole file and says where.
  */
 #ifndef LATCHKEY_POLICY_H
@@ -62,11 +65,16 @@ struct lk_rule {
     struct lk_level level[LK_POLICY_LEVELS_MAX];
 };
 
+/* Claims of a token that count beside its scopes. */
+#define LK_TOKEN_RULES_ACL       0x01 /* acl, of EMQX */
+#define LK_TOKEN_RULES_PUBL_SUBS 0x02 /* publ and subs, arrays of filters */
+
 /** A parsed scope map. Plain data without pointers: the caller places it and may copy it. */
 struct lk_policy {
     uint32_t rule_count;
     uint32_t name_count;
     uint32_t text_len;
+    uint32_t token_rules; /* LK_TOKEN_RULES_... */
     struct {
         uint16_t at, len;
     } names[LK_NAMED_MAX]; /* NAME of {claim.NAME}, into text */

@@ -23,6 +23,14 @@ struct lk_issuer {
     bool own;           /* Latchkey's own server: its strict form is asked for (LK_ERR_FORM) */
     struct lk_span typ; /* JOSE header typ that must be there, without "application/"; absent: any.
                            For our own issuer "at+jwt" (RFC 9068) */
+    uint32_t algs; /* bit n: algorithm n of enum lk_alg is taken; 0: whatever its keys are for */
+
+    /* How another issuer says what ours says; absent: as ours does. See lk_token_map_claims. */
+    struct lk_span scope_claim;   /* scopes: a text or an array of texts. A top-level claim by name,
+                                     or a path: realm_access.roles, scp, permissions */
+    struct lk_span scope_prefix;  /* only scopes that begin with it count; it is taken off */
+    struct lk_span subject_claim; /* a text, which must be there; by name or path */
+    struct lk_span tenant;        /* forced, whatever the token says */
 };
 
 struct lk_verifier {
@@ -59,7 +67,8 @@ LK_MUST_CHECK enum lk_err lk_token_parse(struct lk_span text, struct lk_buf scra
                                          struct lk_token *token);
 
 /**
- * Choose the issuer and the key: LK_ERR_ISSUER, LK_ERR_KEY, LK_ERR_ALG (the key is for another).
+ * Choose the issuer and the key: LK_ERR_ISSUER, LK_ERR_KEY, LK_ERR_ALG (the key is for another, or
+ * it is not one of the issuer's `algs`).
  */
 LK_MUST_CHECK enum lk_err lk_token_find_key(const struct lk_verifier *verifier,
                                             const struct lk_token *token,
@@ -82,6 +91,24 @@ LK_MUST_CHECK enum lk_err lk_token_check_signature(const struct lk_token *token,
 LK_MUST_CHECK enum lk_err lk_token_check_claims(const struct lk_verifier *verifier,
                                                 const struct lk_issuer *issuer,
                                                 const struct lk_token *token, int64_t now_s);
+
+/**
+ * Put what another issuer says under names of its own where the claims of ours are: scope, subject,
+ * tenant. After the signature and before lk_token_check_claims. A token of our own issuer stays as
+ * it is. May be repeated.
+ *
+ * Entries of a scope array that are no scopes (RFC 6749 section 3.3: also what has a space in it,
+ * or is longer than LK_SCOPE_MAX) are left out. With scope_claim or scope_prefix the token's own `scope` counts no more, and what
+ * counts is a list, never AIF; without a scope claim there are no scopes. An array of texts in
+ * `scope` itself is read as a list too.
+ *
+ * @param scratch  the room given to lk_token_parse: the mapped texts stand behind what it took.
+ * @return LK_OK; LK_ERR_CLAIM (no subject, or it is no text), LK_ERR_SCOPE (neither a text nor an
+ *         array of texts), LK_ERR_LIMIT (LK_SCOPE_MAX, LK_SCOPES_MAX, or a claim of more than some
+ *         5000 bytes), LK_ERR_NO_SPACE for less scratch than LK_TOKEN_SCRATCH_MAX.
+ */
+LK_MUST_CHECK enum lk_err lk_token_map_claims(const struct lk_issuer *issuer, struct lk_buf scratch,
+                                              struct lk_token *token);
 
 /**
  * All of the above in order.
