@@ -1,10 +1,11 @@
 /* The claims set of a JWT (RFC 7519, RFC 9068), read. */
 #include <latchkey/claims.h>
 
+#include "json_members.h"
+
 #include <string.h>
 
 #include <latchkey/base64url.h>
-#include <latchkey/json.h>
 
 #define THUMBPRINT_LEN 32
 
@@ -24,23 +25,67 @@ enum claim {
     C_TYPE,
     C_CHILDREN,
     C_GENERATION,
-    C_UNKNOWN
+    C_UNKNOWN = LK_JSON_KNOWN_MAX
 };
 
-static const char *const claim_names[C_UNKNOWN] = {
-    [C_ISS] = "iss",           [C_SUB] = "sub",          [C_AUD] = "aud",    [C_EXP] = "exp",
-    [C_NBF] = "nbf",           [C_IAT] = "iat",          [C_ID] = "jti",     [C_CNF] = "cnf",
-    [C_SCOPE] = "scope",       [C_CLIENT] = "client_id", [C_TENANT] = "tnt", [C_TYPE] = "dty",
-    [C_CHILDREN] = "children", [C_GENERATION] = "gen",
-};
+/* The one claim a name could be, if it is one. */
+static enum claim
+claim_guess(struct lk_span name)
+{
+    switch (name.len < 3 ? 0 : name.ptr[0]) {
+    case 'a':
+        return C_AUD;
+    case 'c':
+        return name.ptr[1] == 'l' ? C_CLIENT : name.ptr[1] == 'n' ? C_CNF : C_CHILDREN;
+    case 'd':
+        return C_TYPE;
+    case 'e':
+        return C_EXP;
+    case 'g':
+        return C_GENERATION;
+    case 'i':
+        return name.ptr[1] == 's' ? C_ISS : C_IAT;
+    case 'j':
+        return C_ID;
+    case 'n':
+        return C_NBF;
+    case 's':
+        return name.ptr[1] == 'u' ? C_SUB : C_SCOPE;
+    case 't':
+        return C_TENANT;
+    default:
+        return C_UNKNOWN;
+    }
+}
 
 static enum claim
 claim_by_name(struct lk_span name)
 {
-    for (unsigned i = 0; i < C_UNKNOWN; i++)
-        if (lk_span_is(name, claim_names[i]))
-            return (enum claim)i;
-    return C_UNKNOWN;
+    static const struct {
+        uint8_t len;
+        char text[10];
+    } names[] = {
+        [C_ISS] = {3, "iss"},
+        [C_SUB] = {3, "sub"},
+        [C_AUD] = {3, "aud"},
+        [C_EXP] = {3, "exp"},
+        [C_NBF] = {3, "nbf"},
+        [C_IAT] = {3, "iat"},
+        [C_ID] = {3, "jti"},
+        [C_CNF] = {3, "cnf"},
+        [C_SCOPE] = {5, "scope"},
+        [C_CLIENT] = {9, "client_id"},
+        [C_TENANT] = {3, "tnt"},
+        [C_TYPE] = {3, "dty"},
+        [C_CHILDREN] = {8, "children"},
+        [C_GENERATION] = {3, "gen"},
+    };
+    enum claim claim = claim_guess(name);
+
+    if (claim == C_UNKNOWN || name.len != names[claim].len ||
+        memcmp(name.ptr, names[claim].text, name.len) != 0)
+        return C_UNKNOWN;
+    return claim;
 }
 
 static size_t
@@ -100,11 +145,20 @@ jwt_confirmation_kind(struct lk_span member)
         return LK_CNF_KID;
     if (lk_span_is(member, "x5t#S256"))
         return LK_CNF_X5T;
-    /* RFC 7800 section 3, RFC 9449 section 6.1, RFC 9203 section 3.2 */
-    if (lk_span_is(member, "jwe") || lk_span_is(member, "jku") || lk_span_is(member, "jkt") ||
-        lk_span_is(member, "osc"))
+    if (lk_span_is(member, "jkt"))
+        return LK_CNF_THUMBPRINT; /* RFC 9449 section 6.1 */
+    /* RFC 7800 section 3, RFC 9203 section 3.2 */
+    if (lk_span_is(member, "jwe") || lk_span_is(member, "jku") || lk_span_is(member, "osc"))
         return LK_CNF_OTHER;
     return LK_CNF_NONE;
+}
+
+static bool
+jwt_confirmation_is_whole(const struct lk_claims *c)
+{
+    if (c->cnf == LK_CNF_X5T || c->cnf == LK_CNF_THUMBPRINT)
+        return c->cnf_value.len == THUMBPRINT_LEN;
+    return c->cnf_value.len > 0;
 }
 
 /* One known member makes it what it is, members nobody knows are passed over; two known ones could
@@ -123,7 +177,7 @@ jwt_confirmation(struct lk_json *r, struct lk_claims *c)
         known += kind != LK_CNF_NONE;
         if (kind == LK_CNF_KEY && lk_json_peek(r) == LK_JSON_OBJECT)
             c->cnf_value = lk_json_raw(r);
-        else if (kind == LK_CNF_KID || kind == LK_CNF_X5T)
+        else if (kind == LK_CNF_KID || kind == LK_CNF_X5T || kind == LK_CNF_THUMBPRINT)
             c->cnf_value = jwt_bytes(r);
         else
             lk_json_skip(r);
@@ -131,8 +185,7 @@ jwt_confirmation(struct lk_json *r, struct lk_claims *c)
             c->cnf = kind;
     }
     lk_json_leave_object(r);
-    if (known != 1 || c->cnf_value.len == 0 ||
-        (c->cnf == LK_CNF_X5T && c->cnf_value.len != THUMBPRINT_LEN)) {
+    if (known != 1 || !jwt_confirmation_is_whole(c)) {
         c->cnf = LK_CNF_OTHER;
         c->cnf_value = (struct lk_span){NULL, 0};
     }
@@ -210,24 +263,37 @@ jwt_claim(struct lk_json *r, enum claim claim, struct lk_claims *c)
     }
 }
 
+static enum lk_err
+jwt_claims(struct lk_json *r, struct lk_claims *c)
+{
+    struct lk_json_members members;
+    struct lk_span name;
+
+    lk_json_enter_members(r, &members);
+    while (lk_json_next_member(r, &name)) {
+        enum claim claim = claim_by_name(name);
+
+        lk_json_members_note(r, &members, name, claim);
+        jwt_claim(r, claim, c);
+    }
+    lk_json_leave_object(r);
+    return lk_json_close(r);
+}
+
 enum lk_err
 lk_claims_read_jwt(struct lk_span text, struct lk_buf room, struct lk_claims *claims)
 {
-    struct lk_span name;
     struct lk_json r;
     enum lk_err err;
 
     memset(claims, 0, sizeof(*claims));
     if (text.len > room.cap)
         return LK_ERR_NO_SPACE;
+    /* Strings are unescaped and decoded in the copy: raw stays what was signed. */
     if (text.len > 0)
         memcpy(room.ptr, text.ptr, text.len);
     lk_json_open(&r, room.ptr, text.len);
-    lk_json_enter_object(&r);
-    while (lk_json_next_member(&r, &name))
-        jwt_claim(&r, claim_by_name(name), claims);
-    lk_json_leave_object(&r);
-    err = lk_json_close(&r);
+    err = jwt_claims(&r, claims);
     if (err != LK_OK) {
         memset(claims, 0, sizeof(*claims));
         return err;
