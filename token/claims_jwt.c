@@ -28,31 +28,34 @@ enum claim {
     C_UNKNOWN = LK_JSON_KNOWN_MAX
 };
 
-/* The one claim a name could be, if it is one. */
+#define LETTERS(a, b, c) ((uint32_t)(a) << 16 | (uint32_t)(b) << 8 | (uint32_t)(c))
+
 static enum claim
-claim_guess(struct lk_span name)
+claim_by_letters(uint32_t letters)
 {
-    switch (name.len < 3 ? 0 : name.ptr[0]) {
-    case 'a':
+    switch (letters) {
+    case LETTERS('i', 's', 's'):
+        return C_ISS;
+    case LETTERS('s', 'u', 'b'):
+        return C_SUB;
+    case LETTERS('a', 'u', 'd'):
         return C_AUD;
-    case 'c':
-        return name.ptr[1] == 'l' ? C_CLIENT : name.ptr[1] == 'n' ? C_CNF : C_CHILDREN;
-    case 'd':
-        return C_TYPE;
-    case 'e':
+    case LETTERS('e', 'x', 'p'):
         return C_EXP;
-    case 'g':
-        return C_GENERATION;
-    case 'i':
-        return name.ptr[1] == 's' ? C_ISS : C_IAT;
-    case 'j':
-        return C_ID;
-    case 'n':
+    case LETTERS('n', 'b', 'f'):
         return C_NBF;
-    case 's':
-        return name.ptr[1] == 'u' ? C_SUB : C_SCOPE;
-    case 't':
+    case LETTERS('i', 'a', 't'):
+        return C_IAT;
+    case LETTERS('j', 't', 'i'):
+        return C_ID;
+    case LETTERS('c', 'n', 'f'):
+        return C_CNF;
+    case LETTERS('t', 'n', 't'):
         return C_TENANT;
+    case LETTERS('d', 't', 'y'):
+        return C_TYPE;
+    case LETTERS('g', 'e', 'n'):
+        return C_GENERATION;
     default:
         return C_UNKNOWN;
     }
@@ -61,31 +64,13 @@ claim_guess(struct lk_span name)
 static enum claim
 claim_by_name(struct lk_span name)
 {
-    static const struct {
-        uint8_t len;
-        char text[10];
-    } names[] = {
-        [C_ISS] = {3, "iss"},
-        [C_SUB] = {3, "sub"},
-        [C_AUD] = {3, "aud"},
-        [C_EXP] = {3, "exp"},
-        [C_NBF] = {3, "nbf"},
-        [C_IAT] = {3, "iat"},
-        [C_ID] = {3, "jti"},
-        [C_CNF] = {3, "cnf"},
-        [C_SCOPE] = {5, "scope"},
-        [C_CLIENT] = {9, "client_id"},
-        [C_TENANT] = {3, "tnt"},
-        [C_TYPE] = {3, "dty"},
-        [C_CHILDREN] = {8, "children"},
-        [C_GENERATION] = {3, "gen"},
-    };
-    enum claim claim = claim_guess(name);
-
-    if (claim == C_UNKNOWN || name.len != names[claim].len ||
-        memcmp(name.ptr, names[claim].text, name.len) != 0)
-        return C_UNKNOWN;
-    return claim;
+    if (name.len == 3)
+        return claim_by_letters(LETTERS(name.ptr[0], name.ptr[1], name.ptr[2]));
+    if (lk_json_name_is(name, "scope"))
+        return C_SCOPE;
+    if (lk_json_name_is(name, "client_id"))
+        return C_CLIENT;
+    return lk_json_name_is(name, "children") ? C_CHILDREN : C_UNKNOWN;
 }
 
 static size_t

@@ -161,8 +161,8 @@ string_step(struct walk *w, uint8_t out[4])
     return 1;
 }
 
-/* The high bit of every byte that ends a plain stretch of a string: a quote, a backslash or a
- * control character. Bits above the lowest one set may be wrong. */
+/* The high bit of every byte that is not plain in a string: a quote, a backslash, a control
+ * character or one above ASCII. Bits above the lowest one set may be wrong. */
 static inline uint64_t
 string_stops(uint64_t word)
 {
@@ -170,43 +170,45 @@ string_stops(uint64_t word)
     uint64_t backslashes = (word ^ LK_ONES * '\\') - LK_ONES;
     uint64_t controls = word - LK_ONES * ' ';
 
-    return (quotes | backslashes | controls) & ~word & LK_HIGHS;
+    return (quotes | backslashes | controls | word) & LK_HIGHS;
 }
 
-/* The end of a plain stretch. `seen` collects its bytes, for their high bits. */
+/* The closing quote of a string, given behind its opening one. NULL if there is anything in it that
+ * is not plain, or if the end of the text is near. */
 static inline const uint8_t *
-plain_end(const uint8_t *p, const uint8_t *end, uint64_t *seen)
+plain_string_end(const uint8_t *p, const uint8_t *end)
 {
     for (; end - p >= 8; p += 8) {
-        uint64_t word = lk_load_le64(p), stops = string_stops(word);
+        uint64_t stops = string_stops(lk_load_le64(p));
 
         if (stops != 0) {
-            *seen |= word & ((stops & -stops) - 1);
-            return p + __builtin_ctzll(stops) / 8;
+            p += (unsigned)__builtin_ctzll(stops) / 8;
+            return *p == '"' ? p : NULL;
         }
-        *seen |= word;
     }
-    for (; p < end && *p >= ' ' && *p != '"' && *p != '\\'; p++)
-        *seen |= *p;
-    return p;
+    return NULL;
 }
 
-/* The rest of a string that has a surprise in it, from a stop of plain_end on. Escapes give valid
- * UTF-8 by themselves, and a quote or a backslash is never part of a longer sequence, so the raw
- * text can be checked in one go. */
+/* Move behind any string, whose opening quote was seen. Escapes give valid UTF-8 by themselves, and
+ * a quote or a backslash is never part of a longer sequence, so the raw text can be checked in one
+ * go. Is there an escape in it? */
 static bool
-string_walk_on(struct walk *w, const uint8_t *start, uint64_t seen)
+any_string_walk(struct walk *w)
 {
+    const uint8_t *start = ++w->p;
     bool escaped = false;
     uint8_t out[4];
 
-    while (string_step(w, out) > 0) {
+    for (;;) {
+        while (w->p < w->end && *w->p >= ' ' && *w->p != '"' && *w->p != '\\')
+            w->p++;
+        if (string_step(w, out) == 0)
+            break;
         escaped = true;
-        w->p = plain_end(w->p, w->end, &seen);
     }
     if (w->err != LK_OK)
         return false;
-    if ((seen & LK_HIGHS) != 0 && !lk_utf8_is_valid(lk_span_of(start, (size_t)(w->p - start)))) {
+    if (!lk_utf8_is_valid(lk_span_of(start, (size_t)(w->p - start)))) {
         walk_fail(w, LK_ERR_UTF8);
         return false;
     }
@@ -218,19 +220,17 @@ string_walk_on(struct walk *w, const uint8_t *start, uint64_t seen)
 static inline bool
 string_walk(struct walk *w)
 {
-    const uint8_t *start = w->p + 1;
-    uint64_t seen = 0;
+    const uint8_t *quote;
 
     if (walk_peek(w) != '"') {
         walk_fail(w, LK_ERR_TYPE);
         return false;
     }
-    w->p = plain_end(start, w->end, &seen);
-    if (w->p < w->end && *w->p == '"' && (seen & LK_HIGHS) == 0) {
-        w->p++;
-        return false;
-    }
-    return string_walk_on(w, start, seen);
+    quote = plain_string_end(w->p + 1, w->end);
+    if (quote == NULL)
+        return any_string_walk(w);
+    w->p = quote + 1;
+    return false;
 }
 
 static void
@@ -776,8 +776,8 @@ unescape(uint8_t *text, const uint8_t *end)
 }
 
 /* The string at which the walk stands. The text is the caller's, lent to us through the reader. */
-static inline struct lk_span
-string_take(struct lk_json *r, struct walk *w)
+static struct lk_span
+any_string_take(struct lk_json *r, struct walk *w)
 {
     const uint8_t *start = w->p + 1;
     bool escaped = string_walk(w);
@@ -789,14 +789,30 @@ string_take(struct lk_json *r, struct walk *w)
     return lk_span_of(start, (size_t)(w->p - start) - 1);
 }
 
-struct lk_span
-lk_json_string(struct lk_json *r)
+static struct lk_span
+any_string_read(struct lk_json *r)
 {
     struct walk w = value_begin(r);
-    struct lk_span text = string_take(r, &w);
+    struct lk_span text = any_string_take(r, &w);
 
     (void)value_end(r, &w);
     return text;
+}
+
+struct lk_span
+lk_json_string(struct lk_json *r)
+{
+    const uint8_t *start, *quote;
+
+    /* Nearly always there is no space before it and nothing to unescape or to refuse. */
+    if (r->err != LK_OK || r->pos == r->end || *r->pos != '"')
+        return any_string_read(r);
+    start = r->pos + 1;
+    quote = plain_string_end(start, r->end);
+    if (quote == NULL)
+        return any_string_read(r);
+    r->pos += quote + 1 - r->pos;
+    return lk_span_of(start, (size_t)(quote - start));
 }
 
 /* A number's text, checked. */
@@ -815,26 +831,27 @@ number_read(struct lk_json *r)
     return lk_span_of(start, (size_t)(w.p - start));
 }
 
-/* Most numbers: some digits, and neither a sign nor a fraction or an exponent. If it is none of
- * them, nothing has happened. */
+/* Nearly all numbers: a few digits, and neither a sign nor a fraction or an exponent. If it is none
+ * of these, or the end of the text is near, nothing has happened. */
 static inline bool
 plain_number_read(struct lk_json *r, int64_t *value)
 {
-    struct walk w = value_begin(r);
-    const uint8_t *start = w.p, *p = w.p;
-    uint64_t sum = 0;
+    const uint8_t *p = r->pos;
+    int64_t sum = 0;
+    size_t len;
 
-    if (w.err != LK_OK)
+    if (r->err != LK_OK || r->end - p <= INT_DIGITS)
         return false;
-    for (; p < w.end && is_digit(*p) && p - start < INT_DIGITS; p++)
-        sum = sum * 10 + (uint64_t)(*p - '0');
-    if (p == start || (*start == '0' && p - start > 1))
+    for (len = 0; len < INT_DIGITS && is_digit(p[len]); len++)
+        sum = sum * 10 + (p[len] - '0');
+    /* RFC 8259 section 6: no leading zeros. */
+    if (len == 0 || (len > 1 && p[0] == '0'))
         return false;
-    if (p < w.end && (is_digit(*p) || *p == '.' || (*p | 0x20) == 'e'))
+    if (is_digit(p[len]) || p[len] == '.' || (p[len] | 0x20) == 'e')
         return false;
-    w.p = p;
-    *value = (int64_t)sum;
-    return value_end(r, &w);
+    r->pos += len;
+    *value = sum;
+    return true;
 }
 
 static int64_t
@@ -1062,8 +1079,8 @@ lk_json_enter_members(struct lk_json *r, struct lk_json_members *m)
     container_enter(r, '{', false);
 }
 
-bool
-lk_json_next_member(struct lk_json *r, struct lk_span *name)
+static bool
+any_member_next(struct lk_json *r, struct lk_span *name)
 {
     struct walk w = value_begin(r);
 
@@ -1071,12 +1088,33 @@ lk_json_next_member(struct lk_json *r, struct lk_span *name)
     if (container_next(r, &w, true)) {
         if (*w.p != '"')
             walk_fail(&w, LK_ERR_MALFORMED);
-        *name = string_take(r, &w);
+        *name = any_string_take(r, &w);
         colon_walk(&w);
         if (w.err != LK_OK)
             *name = (struct lk_span){NULL, 0};
     }
     return value_end(r, &w) && name->ptr != NULL;
+}
+
+bool
+lk_json_next_member(struct lk_json *r, struct lk_span *name)
+{
+    const uint8_t *p = r->pos, *quote;
+
+    /* As it is written nearly always: ,"name": without spaces and escapes. */
+    if (r->err != LK_OK || (r->in_object & 1) == 0 || r->end - p < 2)
+        return any_member_next(r, name);
+    if ((r->started & 1) != 0 && *p++ != ',')
+        return any_member_next(r, name);
+    if (*p++ != '"')
+        return any_member_next(r, name);
+    quote = plain_string_end(p, r->end);
+    if (quote == NULL || r->end - quote < 2 || quote[1] != ':')
+        return any_member_next(r, name);
+    *name = lk_span_of(p, (size_t)(quote - p));
+    r->started |= 1;
+    r->pos += quote + 2 - r->pos;
+    return true;
 }
 
 void

@@ -23,6 +23,8 @@
 #ifndef LK_JSON_MEMBERS_H
 #define LK_JSON_MEMBERS_H
 
+#include <string.h>
+
 #include <latchkey/json.h>
 
 #define LK_JSON_KNOWN_MAX 32 /* names that have a number */
@@ -33,6 +35,15 @@ struct lk_json_members {
     size_t other_count;
     struct lk_span others[LK_MEMBERS_MAX]; /* seen, without a number; unescaped in their places */
 };
+
+/* Is this the name? For literals, whose length the compiler knows. */
+static inline bool
+lk_json_name_is(struct lk_span name, const char *literal)
+{
+    size_t len = strlen(literal);
+
+    return name.len == len && memcmp(name.ptr, literal, len) == 0;
+}
 
 static inline void
 lk_json_fail(struct lk_json *r, enum lk_err err)

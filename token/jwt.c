@@ -49,13 +49,13 @@ enum param { P_ALG, P_KID, P_TYP, P_CRIT, P_UNKNOWN = LK_JSON_KNOWN_MAX };
 static enum param
 param_by_name(struct lk_span name)
 {
-    if (lk_span_equal(name, LK_SPAN("alg")))
+    if (lk_json_name_is(name, "alg"))
         return P_ALG;
-    if (lk_span_equal(name, LK_SPAN("kid")))
+    if (lk_json_name_is(name, "kid"))
         return P_KID;
-    if (lk_span_equal(name, LK_SPAN("typ")))
+    if (lk_json_name_is(name, "typ"))
         return P_TYP;
-    return lk_span_equal(name, LK_SPAN("crit")) ? P_CRIT : P_UNKNOWN;
+    return lk_json_name_is(name, "crit") ? P_CRIT : P_UNKNOWN;
 }
 
 /* Read all parameters. `values` has those with a text; what crit says does not matter. */
