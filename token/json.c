@@ -173,8 +173,8 @@ string_stops(uint64_t word)
     return (quotes | backslashes | controls | word) & LK_HIGHS;
 }
 
-/* The closing quote of a string, given behind its opening one. NULL if there is anything in it that
- * is not plain, or if the end of the text is near. */
+/* The closing quote of a string, given behind its opening one. NULL if there is none, or anything
+ * that is not plain before it. */
 static inline const uint8_t *
 plain_string_end(const uint8_t *p, const uint8_t *end)
 {
@@ -186,6 +186,9 @@ plain_string_end(const uint8_t *p, const uint8_t *end)
             return *p == '"' ? p : NULL;
         }
     }
+    for (; p < end && *p >= ' ' && *p < 0x80 && *p != '\\'; p++)
+        if (*p == '"')
+            return p;
     return NULL;
 }
 
@@ -1102,11 +1105,15 @@ lk_json_next_member(struct lk_json *r, struct lk_span *name)
     const uint8_t *p = r->pos, *quote;
 
     /* As it is written nearly always: ,"name": without spaces and escapes. */
-    if (r->err != LK_OK || (r->in_object & 1) == 0 || r->end - p < 2)
+    if (r->err != LK_OK || (r->in_object & 1) == 0 || p == r->end)
         return any_member_next(r, name);
+    if (*p == '}') {
+        *name = (struct lk_span){NULL, 0};
+        return false;
+    }
     if ((r->started & 1) != 0 && *p++ != ',')
         return any_member_next(r, name);
-    if (*p++ != '"')
+    if (p == r->end || *p++ != '"')
         return any_member_next(r, name);
     quote = plain_string_end(p, r->end);
     if (quote == NULL || r->end - quote < 2 || quote[1] != ':')
