@@ -219,6 +219,16 @@ any_string_walk(struct walk *w)
     return escaped;
 }
 
+/* What is there is not what was asked for: a value of another type, or none at all. */
+static void
+walk_fail_type(struct walk *w)
+{
+    uint8_t c = walk_peek(w);
+    bool is_value = is_digit(c) || (c != 0 && strchr("{[\"-tfn", c) != NULL);
+
+    walk_fail(w, is_value ? LK_ERR_TYPE : LK_ERR_MALFORMED);
+}
+
 /* Move behind a string, checked whole. Is there an escape in it? */
 static inline bool
 string_walk(struct walk *w)
@@ -226,7 +236,7 @@ string_walk(struct walk *w)
     const uint8_t *quote;
 
     if (walk_peek(w) != '"') {
-        walk_fail(w, LK_ERR_TYPE);
+        walk_fail_type(w);
         return false;
     }
     quote = plain_string_end(w->p + 1, w->end);
@@ -826,7 +836,7 @@ number_read(struct lk_json *r)
     const uint8_t *start = w.p;
 
     if (w.err == LK_OK && *w.p != '-' && !is_digit(*w.p))
-        walk_fail(&w, LK_ERR_TYPE);
+        walk_fail_type(&w);
     if (w.err == LK_OK)
         number_walk(&w);
     if (!value_end(r, &w))
@@ -958,7 +968,7 @@ word_read(struct lk_json *r, const char *first, const char *second)
     bool is_first = w.err == LK_OK && *w.p == (uint8_t)first[0];
 
     if (w.err == LK_OK && !is_first && *w.p != (uint8_t)second[0])
-        walk_fail(&w, LK_ERR_TYPE);
+        walk_fail_type(&w);
     word_walk(&w, is_first ? first : second);
     return value_end(r, &w) && is_first;
 }
