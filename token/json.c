@@ -478,10 +478,11 @@ names_forget(struct nest *n)
 static void
 name_note(struct walk *w, struct nest *n, const uint8_t *at)
 {
-    struct level *level = &n->levels[n->inner - 1];
+    struct level *level;
 
     if (w->err != LK_OK)
         return;
+    level = &n->levels[n->inner - 1];
     if (level->members == LK_MEMBERS_MAX) {
         walk_fail(w, LK_ERR_LIMIT);
         return;
