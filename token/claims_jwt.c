@@ -138,14 +138,6 @@ jwt_confirmation_kind(struct lk_span member)
     return LK_CNF_NONE;
 }
 
-static bool
-jwt_confirmation_is_whole(const struct lk_claims *c)
-{
-    if (c->cnf == LK_CNF_X5T || c->cnf == LK_CNF_THUMBPRINT)
-        return c->cnf_value.len == THUMBPRINT_LEN;
-    return c->cnf_value.len > 0;
-}
-
 /* One known member makes it what it is, members nobody knows are passed over; two known ones could
  * mean two keys (RFC 7800 section 3.1), and none means nothing we could check. */
 static void
@@ -170,7 +162,9 @@ jwt_confirmation(struct lk_json *r, struct lk_claims *c)
             c->cnf = kind;
     }
     lk_json_leave_object(r);
-    if (known != 1 || !jwt_confirmation_is_whole(c)) {
+    if (known != 1 || c->cnf_value.len == 0 ||
+        ((c->cnf == LK_CNF_X5T || c->cnf == LK_CNF_THUMBPRINT) &&
+         c->cnf_value.len != THUMBPRINT_LEN)) {
         c->cnf = LK_CNF_OTHER;
         c->cnf_value = (struct lk_span){NULL, 0};
     }

@@ -10,8 +10,8 @@
 #include "guard.h"
 #include "random.h"
 
-#define LEN_MAX 130 /* bytes: every way a text can end, in front of the short and the long steps   \
-                     */
+/* Bytes: every way a text can end, in front of the short and the long steps. */
+#define LEN_MAX  130
 #define TEXT_MAX LK_BASE64URL_LEN(LEN_MAX)
 
 static struct guard text_guard, bytes_guard;

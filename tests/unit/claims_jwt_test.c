@@ -14,6 +14,11 @@
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
+/* RFC 9449 section 6.1, figure 6. */
+#define THUMBPRINT_TAIL "ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+#define THUMBPRINT      "0" THUMBPRINT_TAIL
+#define THUMBPRINT_31   "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguAw"
+
 static struct guard text_guard, room_guard;
 
 /* Text and room end at unreadable pages; room is as long as the text and no longer. */
@@ -113,7 +118,7 @@ claims_have_a_limit(void **state)
     for (unsigned others = LK_MEMBERS_MAX - 3; others <= LK_MEMBERS_MAX - 2; others++) {
         static struct text text;
         struct lk_claims claims;
-        char member[24];
+        char member[32];
 
         text.len = 0;
         text_puts(&text, known);
@@ -124,6 +129,46 @@ claims_have_a_limit(void **state)
         text_puts(&text, "}");
         assert_int_equal(read_claims(text.bytes, text.len, &claims),
                          others > LK_MEMBERS_MAX - 3 ? LK_ERR_LIMIT : LK_OK);
+    }
+}
+
+/* RFC 7800 section 3.1: one known member, or nothing that could be checked. */
+static void
+a_confirmation_has_one_known_member(void **state)
+{
+    static const struct {
+        const char *name, *cnf;
+        enum lk_cnf_kind kind;
+        size_t len;
+    } rows[] = {
+        {"jkt", "{\"jkt\":\"" THUMBPRINT "\"}", LK_CNF_THUMBPRINT, 32},
+        {"jkt, spaces and escapes", " { \"\\u006akt\" : \"\\u0030" THUMBPRINT_TAIL "\" } ",
+         LK_CNF_THUMBPRINT, 32},
+        {"jkt and something unknown", "{\"x\":{},\"jkt\":\"" THUMBPRINT "\",\"y\":1}",
+         LK_CNF_THUMBPRINT, 32},
+        {"jkt of 31 bytes", "{\"jkt\":\"" THUMBPRINT_31 "\"}", LK_CNF_OTHER, 0},
+        {"jkt of 33 bytes", "{\"jkt\":\"" THUMBPRINT_31 "AAA\"}", LK_CNF_OTHER, 0},
+        {"jkt with padding", "{\"jkt\":\"" THUMBPRINT "=\"}", LK_CNF_OTHER, 0},
+        {"jkt with other trailing bits",
+         "{\"jkt\":\"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4J\"}", LK_CNF_OTHER, 0},
+        {"jkt empty", "{\"jkt\":\"\"}", LK_CNF_OTHER, 0},
+        {"jkt null", "{\"jkt\":null}", LK_CNF_OTHER, 0},
+        {"jkt and kid", "{\"jkt\":\"" THUMBPRINT "\",\"kid\":\"AQID\"}", LK_CNF_OTHER, 0},
+        {"jkt and osc", "{\"jkt\":\"" THUMBPRINT "\",\"osc\":{}}", LK_CNF_OTHER, 0},
+        {"jku", "{\"jku\":\"" THUMBPRINT "\"}", LK_CNF_OTHER, 0},
+        {"jwe", "{\"jwe\":\"" THUMBPRINT "\"}", LK_CNF_OTHER, 0},
+        {"osc", "{\"osc\":{}}", LK_CNF_OTHER, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char text[256];
+        int len = snprintf(text, sizeof(text), "{\"cnf\":%s}", rows[i].cnf);
+        struct lk_claims claims;
+
+        assert_err(rows[i].name, read_claims(text, (size_t)len, &claims), LK_OK);
+        if (claims.cnf != rows[i].kind || claims.cnf_value.len != rows[i].len)
+            fail_msg("%s: kind %d, %zu bytes", rows[i].name, (int)claims.cnf, claims.cnf_value.len);
     }
 }
 
@@ -324,6 +369,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(claims_are_read_or_refused),
         cmocka_unit_test(claims_have_a_limit),
+        cmocka_unit_test(a_confirmation_has_one_known_member),
         cmocka_unit_test(headers_are_read_or_refused),
         cmocka_unit_test(claims_are_read_as_they_were_meant),
         cmocka_unit_test(a_claim_twice_is_refused),
