@@ -1,10 +1,11 @@
 /* The claims set of a JWT (RFC 7519, RFC 9068), read. */
 #include <latchkey/claims.h>
 
+#include "json_members.h"
+
 #include <string.h>
 
 #include <latchkey/base64url.h>
-#include <latchkey/json.h>
 
 #define THUMBPRINT_LEN 32
 
@@ -24,23 +25,52 @@ enum claim {
     C_TYPE,
     C_CHILDREN,
     C_GENERATION,
-    C_UNKNOWN
+    C_UNKNOWN = LK_JSON_KNOWN_MAX
 };
 
-static const char *const claim_names[C_UNKNOWN] = {
-    [C_ISS] = "iss",           [C_SUB] = "sub",          [C_AUD] = "aud",    [C_EXP] = "exp",
-    [C_NBF] = "nbf",           [C_IAT] = "iat",          [C_ID] = "jti",     [C_CNF] = "cnf",
-    [C_SCOPE] = "scope",       [C_CLIENT] = "client_id", [C_TENANT] = "tnt", [C_TYPE] = "dty",
-    [C_CHILDREN] = "children", [C_GENERATION] = "gen",
-};
+#define LETTERS(a, b, c) ((uint32_t)(a) << 16 | (uint32_t)(b) << 8 | (uint32_t)(c))
+
+static enum claim
+claim_by_letters(uint32_t letters)
+{
+    switch (letters) {
+    case LETTERS('i', 's', 's'):
+        return C_ISS;
+    case LETTERS('s', 'u', 'b'):
+        return C_SUB;
+    case LETTERS('a', 'u', 'd'):
+        return C_AUD;
+    case LETTERS('e', 'x', 'p'):
+        return C_EXP;
+    case LETTERS('n', 'b', 'f'):
+        return C_NBF;
+    case LETTERS('i', 'a', 't'):
+        return C_IAT;
+    case LETTERS('j', 't', 'i'):
+        return C_ID;
+    case LETTERS('c', 'n', 'f'):
+        return C_CNF;
+    case LETTERS('t', 'n', 't'):
+        return C_TENANT;
+    case LETTERS('d', 't', 'y'):
+        return C_TYPE;
+    case LETTERS('g', 'e', 'n'):
+        return C_GENERATION;
+    default:
+        return C_UNKNOWN;
+    }
+}
 
 static enum claim
 claim_by_name(struct lk_span name)
 {
-    for (unsigned i = 0; i < C_UNKNOWN; i++)
-        if (lk_span_is(name, claim_names[i]))
-            return (enum claim)i;
-    return C_UNKNOWN;
+    if (name.len == 3)
+        return claim_by_letters(LETTERS(name.ptr[0], name.ptr[1], name.ptr[2]));
+    if (lk_json_name_is(name, "scope"))
+        return C_SCOPE;
+    if (lk_json_name_is(name, "client_id"))
+        return C_CLIENT;
+    return lk_json_name_is(name, "children") ? C_CHILDREN : C_UNKNOWN;
 }
 
 static size_t
@@ -100,9 +130,10 @@ jwt_confirmation_kind(struct lk_span member)
         return LK_CNF_KID;
     if (lk_span_is(member, "x5t#S256"))
         return LK_CNF_X5T;
-    /* RFC 7800 section 3, RFC 9449 section 6.1, RFC 9203 section 3.2 */
-    if (lk_span_is(member, "jwe") || lk_span_is(member, "jku") || lk_span_is(member, "jkt") ||
-        lk_span_is(member, "osc"))
+    if (lk_span_is(member, "jkt"))
+        return LK_CNF_THUMBPRINT; /* RFC 9449 section 6.1 */
+    /* RFC 7800 section 3, RFC 9203 section 3.2 */
+    if (lk_span_is(member, "jwe") || lk_span_is(member, "jku") || lk_span_is(member, "osc"))
         return LK_CNF_OTHER;
     return LK_CNF_NONE;
 }
@@ -123,7 +154,7 @@ jwt_confirmation(struct lk_json *r, struct lk_claims *c)
         known += kind != LK_CNF_NONE;
         if (kind == LK_CNF_KEY && lk_json_peek(r) == LK_JSON_OBJECT)
             c->cnf_value = lk_json_raw(r);
-        else if (kind == LK_CNF_KID || kind == LK_CNF_X5T)
+        else if (kind == LK_CNF_KID || kind == LK_CNF_X5T || kind == LK_CNF_THUMBPRINT)
             c->cnf_value = jwt_bytes(r);
         else
             lk_json_skip(r);
@@ -132,7 +163,8 @@ jwt_confirmation(struct lk_json *r, struct lk_claims *c)
     }
     lk_json_leave_object(r);
     if (known != 1 || c->cnf_value.len == 0 ||
-        (c->cnf == LK_CNF_X5T && c->cnf_value.len != THUMBPRINT_LEN)) {
+        ((c->cnf == LK_CNF_X5T || c->cnf == LK_CNF_THUMBPRINT) &&
+         c->cnf_value.len != THUMBPRINT_LEN)) {
         c->cnf = LK_CNF_OTHER;
         c->cnf_value = (struct lk_span){NULL, 0};
     }
@@ -210,24 +242,37 @@ jwt_claim(struct lk_json *r, enum claim claim, struct lk_claims *c)
     }
 }
 
+static enum lk_err
+jwt_claims(struct lk_json *r, struct lk_claims *c)
+{
+    struct lk_json_members members;
+    struct lk_span name;
+
+    lk_json_enter_members(r, &members);
+    while (lk_json_next_member(r, &name)) {
+        enum claim claim = claim_by_name(name);
+
+        lk_json_members_note(r, &members, name, claim);
+        jwt_claim(r, claim, c);
+    }
+    lk_json_leave_object(r);
+    return lk_json_close(r);
+}
+
 enum lk_err
 lk_claims_read_jwt(struct lk_span text, struct lk_buf room, struct lk_claims *claims)
 {
-    struct lk_span name;
     struct lk_json r;
     enum lk_err err;
 
     memset(claims, 0, sizeof(*claims));
     if (text.len > room.cap)
         return LK_ERR_NO_SPACE;
+    /* Strings are unescaped and decoded in the copy: raw stays what was signed. */
     if (text.len > 0)
         memcpy(room.ptr, text.ptr, text.len);
     lk_json_open(&r, room.ptr, text.len);
-    lk_json_enter_object(&r);
-    while (lk_json_next_member(&r, &name))
-        jwt_claim(&r, claim_by_name(name), claims);
-    lk_json_leave_object(&r);
-    err = lk_json_close(&r);
+    err = jwt_claims(&r, claims);
     if (err != LK_OK) {
         memset(claims, 0, sizeof(*claims));
         return err;

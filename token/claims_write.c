@@ -101,7 +101,9 @@ writable_check(const struct lk_claims *c, bool takes_x5t)
             return LK_ERR_RANGE;
     if (c->has_generation && c->generation > (uint64_t)1 << 53)
         return LK_ERR_RANGE;
-    if (c->cnf == LK_CNF_OTHER || (c->cnf == LK_CNF_X5T && !takes_x5t))
+    /* Thumbprints and encrypted keys are only read: nobody here issues them. */
+    if (c->cnf == LK_CNF_OTHER || c->cnf == LK_CNF_THUMBPRINT || c->cnf == LK_CNF_ENCRYPTED ||
+        (c->cnf == LK_CNF_X5T && !takes_x5t))
         return LK_ERR_UNSUPPORTED;
     if (c->cnf != LK_CNF_NONE && c->cnf_value.len == 0)
         return LK_ERR_ARG;

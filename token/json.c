@@ -1,10 +1,13 @@
 #include "json_find.h"
+#include "json_members.h"
+#include "level.h"
 
 #include <latchkey/base64url.h>
 
 #include <string.h>
 
 #define INT_MAX_EXACT ((int64_t)1 << 53) /* RFC 8259 section 6: what every reader agrees on */
+#define INT_DIGITS    15                 /* so many digits are always below that */
 
 /* Part one: walking over text without changing it. `p` never passes `end`. */
 
@@ -14,35 +17,35 @@ struct walk {
     enum lk_err err;
 };
 
-static void
+static inline void
 walk_fail(struct walk *w, enum lk_err err)
 {
     if (w->err == LK_OK)
         w->err = err;
 }
 
-static const uint8_t *
+static inline const uint8_t *
 space_end(const uint8_t *p, const uint8_t *end)
 {
-    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+    while (p < end && *p <= ' ' && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
         p++;
     return p;
 }
 
 /* The next character, or 0 at the end, which the error notes. */
-static uint8_t
+static inline uint8_t
 walk_peek(struct walk *w)
 {
     if (w->err != LK_OK)
         return 0;
     if (w->p >= w->end) {
-        walk_fail(w, LK_ERR_TRUNCATED);
+        w->err = LK_ERR_TRUNCATED;
         return 0;
     }
     return *w->p;
 }
 
-static bool
+static inline bool
 is_digit(uint8_t c)
 {
     return c >= '0' && c <= '9';
@@ -158,31 +161,89 @@ string_step(struct walk *w, uint8_t out[4])
     return 1;
 }
 
-/* Move behind a string, checked whole. Escapes give valid UTF-8 by themselves, and a quote or a
- * backslash is never part of a longer sequence, so the raw text can be checked in one go. */
-static void
-string_walk(struct walk *w)
+/* The high bit of every byte that is not plain in a string: a quote, a backslash, a control
+ * character or one above ASCII. Bits above the lowest one set may be wrong. */
+static inline uint64_t
+string_stops(uint64_t word)
 {
-    const uint8_t *start;
+    uint64_t quotes = (word ^ LK_ONES * '"') - LK_ONES;
+    uint64_t backslashes = (word ^ LK_ONES * '\\') - LK_ONES;
+    uint64_t controls = word - LK_ONES * ' ';
+
+    return (quotes | backslashes | controls | word) & LK_HIGHS;
+}
+
+/* The closing quote of a string, given behind its opening one. NULL if there is none, or anything
+ * that is not plain before it. */
+static inline const uint8_t *
+plain_string_end(const uint8_t *p, const uint8_t *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t stops = string_stops(lk_load_le64(p));
+
+        if (stops != 0) {
+            p += (unsigned)__builtin_ctzll(stops) / 8;
+            return *p == '"' ? p : NULL;
+        }
+    }
+    for (; p < end && *p >= ' ' && *p < 0x80 && *p != '\\'; p++)
+        if (*p == '"')
+            return p;
+    return NULL;
+}
+
+/* Move behind any string, whose opening quote was seen. Escapes give valid UTF-8 by themselves, and
+ * a quote or a backslash is never part of a longer sequence, so the raw text can be checked in one
+ * go. Is there an escape in it? */
+static bool
+any_string_walk(struct walk *w)
+{
+    const uint8_t *start = ++w->p;
+    bool escaped = false;
     uint8_t out[4];
 
-    if (walk_peek(w) != '"') {
-        walk_fail(w, LK_ERR_TYPE);
-        return;
-    }
-    start = ++w->p;
-    do {
-        /* most of a string is plain */
-        while (w->p < w->end && *w->p >= 0x20 && *w->p != '"' && *w->p != '\\')
+    for (;;) {
+        while (w->p < w->end && *w->p >= ' ' && *w->p != '"' && *w->p != '\\')
             w->p++;
-    } while (string_step(w, out) > 0);
+        if (string_step(w, out) == 0)
+            break;
+        escaped = true;
+    }
     if (w->err != LK_OK)
-        return;
+        return false;
     if (!lk_utf8_is_valid(lk_span_of(start, (size_t)(w->p - start)))) {
         walk_fail(w, LK_ERR_UTF8);
-        return;
+        return false;
     }
     w->p++;
+    return escaped;
+}
+
+/* What is there is not what was asked for: a value of another type, or none at all. */
+static void
+walk_fail_type(struct walk *w)
+{
+    uint8_t c = walk_peek(w);
+    bool is_value = is_digit(c) || (c != 0 && strchr("{[\"-tfn", c) != NULL);
+
+    walk_fail(w, is_value ? LK_ERR_TYPE : LK_ERR_MALFORMED);
+}
+
+/* Move behind a string, checked whole. Is there an escape in it? */
+static inline bool
+string_walk(struct walk *w)
+{
+    const uint8_t *quote;
+
+    if (walk_peek(w) != '"') {
+        walk_fail_type(w);
+        return false;
+    }
+    quote = plain_string_end(w->p + 1, w->end);
+    if (quote == NULL)
+        return any_string_walk(w);
+    w->p = quote + 1;
+    return false;
 }
 
 static void
@@ -230,7 +291,7 @@ scalar_walk(struct walk *w)
 {
     switch (walk_peek(w)) {
     case '"':
-        string_walk(w);
+        (void)string_walk(w);
         break;
     case 't':
         word_walk(w, "true");
@@ -247,13 +308,8 @@ scalar_walk(struct walk *w)
 }
 
 static void
-name_walk(struct walk *w)
+colon_walk(struct walk *w)
 {
-    w->p = space_end(w->p, w->end);
-    if (walk_peek(w) != '"')
-        walk_fail(w, LK_ERR_MALFORMED);
-    else
-        string_walk(w);
     if (w->err == LK_OK)
         w->p = space_end(w->p, w->end);
     if (walk_peek(w) == ':')
@@ -262,61 +318,26 @@ name_walk(struct walk *w)
         walk_fail(w, LK_ERR_MALFORMED);
 }
 
-/* After a value: a comma and what it announces, or the end of one or more containers. */
+/* Move behind a value that was walked over before. */
 static void
-separator_walk(struct walk *w, const bool *in_object, size_t *inner)
+known_walk(struct walk *w)
 {
-    while (*inner > 0 && w->err == LK_OK) {
-        uint8_t c;
+    size_t depth = 0;
 
-        w->p = space_end(w->p, w->end);
-        c = walk_peek(w);
-        if (c == ',') {
-            w->p++;
-            if (in_object[*inner])
-                name_walk(w);
-            return;
-        }
-        if (c != (in_object[*inner] ? '}' : ']')) {
-            walk_fail(w, LK_ERR_MALFORMED);
-            return;
-        }
-        w->p++;
-        --*inner;
-    }
-}
-
-/* Move behind one value, checked for grammar only. Not recursive: depth costs a flag. */
-static void
-value_walk(struct walk *w, size_t depth)
-{
-    bool in_object[LK_DEPTH_MAX + 1];
-    size_t inner = 0;
-
+    w->p = space_end(w->p, w->end);
     do {
-        uint8_t c;
+        uint8_t c = walk_peek(w);
 
-        w->p = space_end(w->p, w->end);
-        c = walk_peek(w);
-        if (c == '{' || c == '[') {
-            if (depth + inner >= LK_DEPTH_MAX) {
-                walk_fail(w, LK_ERR_DEPTH);
-                return;
-            }
-            in_object[++inner] = c == '{';
-            w->p = space_end(w->p + 1, w->end);
-            if (walk_peek(w) != (c == '{' ? '}' : ']')) {
-                if (c == '{')
-                    name_walk(w);
-                continue;
-            }
-            w->p++;
-            inner--;
-        } else {
+        if (w->err != LK_OK)
+            return;
+        if (c == '"' || (depth == 0 && c != '{' && c != '[')) {
             scalar_walk(w);
+            continue;
         }
-        separator_walk(w, in_object, &inner);
-    } while (inner > 0 && w->err == LK_OK);
+        depth += c == '{' || c == '[';
+        depth -= c == '}' || c == ']';
+        w->p++;
+    } while (depth > 0 && w->err == LK_OK);
 }
 
 /* What a checked string stands for, byte by byte. */
@@ -380,6 +401,8 @@ string_hash(const uint8_t *string, const uint8_t *end)
     uint32_t hash = 0x811c9dc5;
     uint8_t byte;
 
+    for (; *b.w.p != '"' && *b.w.p != '\\'; b.w.p++)
+        hash = (hash ^ *b.w.p) * 0x01000193;
     while (bytes_next(&b, &byte))
         hash = (hash ^ byte) * 0x01000193;
     return hash;
@@ -404,69 +427,188 @@ members_continue(struct walk *w)
     return true;
 }
 
+/* The names of the objects a walk is in, to be told apart. There is room for those of one object of
+ * the largest size. When it runs out, the names of all outer objects are forgotten, and each of
+ * these is looked through once more when its end is known. So ordinary text is walked over once,
+ * and no text more than once for each level. */
 struct name {
     const uint8_t *at; /* behind the opening quote */
     uint32_t hash;
 };
 
-/* Add a name to those of its object; it must be a new one. */
-static void
-name_add(struct walk *w, struct name names[LK_MEMBERS_MAX], size_t *count, const uint8_t *at)
-{
-    struct name name = {at, 0};
+struct level {
+    const uint8_t *start;
+    bool in_object;
+    uint8_t members;
+    uint8_t outer; /* names that belong to the levels around */
+};
 
-    if (*count == LK_MEMBERS_MAX)
-        walk_fail(w, LK_ERR_LIMIT);
+struct nest {
+    struct level levels[LK_DEPTH_MAX];
+    size_t inner;     /* levels open */
+    size_t forgotten; /* the names of so many outer ones are not known */
+    struct name names[LK_MEMBERS_MAX];
+    size_t count;
+};
+
+_Static_assert(LK_MEMBERS_MAX <= UINT8_MAX, "members are counted in a byte");
+
+static void
+name_add(struct walk *w, struct nest *n, size_t outer, struct name name)
+{
+    for (size_t i = outer; i < n->count; i++)
+        if (n->names[i].hash == name.hash && strings_equal(n->names[i].at, name.at, w->end))
+            walk_fail(w, LK_ERR_DUPLICATE);
+    n->names[n->count++] = name;
+}
+
+/* Make room, at the cost of the objects around the innermost one. */
+static void
+names_forget(struct nest *n)
+{
+    struct level *level = &n->levels[n->inner - 1];
+
+    n->count -= level->outer;
+    memmove(n->names, n->names + level->outer, n->count * sizeof(n->names[0]));
+    level->outer = 0;
+    n->forgotten = n->inner - 1;
+}
+
+/* A name of the innermost object, which the walk has just passed; it must be a new one. */
+static void
+name_note(struct walk *w, struct nest *n, const uint8_t *at)
+{
+    struct level *level;
+
     if (w->err != LK_OK)
         return;
-    name.hash = string_hash(at, w->end);
-    for (size_t i = 0; i < *count; i++)
-        if (names[i].hash == name.hash && strings_equal(names[i].at, at, w->end))
-            walk_fail(w, LK_ERR_DUPLICATE);
-    names[(*count)++] = name;
+    level = &n->levels[n->inner - 1];
+    if (level->members == LK_MEMBERS_MAX) {
+        walk_fail(w, LK_ERR_LIMIT);
+        return;
+    }
+    level->members++;
+    if (n->inner <= n->forgotten)
+        return;
+    if (n->count == LK_MEMBERS_MAX)
+        names_forget(n);
+    name_add(w, n, level->outer, (struct name){at, string_hash(at, w->end)});
 }
 
-/* Check one object, which begins at `p`: grammar to its end, and its own names told apart. */
-static enum lk_err
-object_check(const uint8_t *p, const uint8_t *end, size_t depth)
+static void
+name_walk(struct walk *w, struct nest *n)
 {
-    struct walk w = {p, end, LK_OK};
-    struct name names[LK_MEMBERS_MAX];
-    size_t count = 0;
+    const uint8_t *at;
 
-    if (!members_begin(&w)) {
-        if (walk_peek(&w) != '}')
-            walk_fail(&w, LK_ERR_MALFORMED);
-        return w.err;
-    }
+    w->p = space_end(w->p, w->end);
+    at = w->p + 1;
+    if (walk_peek(w) != '"')
+        walk_fail(w, LK_ERR_MALFORMED);
+    else
+        (void)string_walk(w);
+    name_note(w, n, at);
+    colon_walk(w);
+}
+
+/* Look through an object that was walked over, for its own names. No other names are known then:
+ * the outer ones were forgotten before. */
+static void
+names_check_again(struct walk *w, struct nest *n, const uint8_t *start)
+{
+    struct walk again = {start, w->p, LK_OK};
+
+    n->count = 0;
+    if (!members_begin(&again))
+        return;
     do {
-        const uint8_t *name = w.p + 1;
+        const uint8_t *at = again.p + 1;
 
-        name_walk(&w);
-        name_add(&w, names, &count, name);
-        value_walk(&w, depth);
-    } while (members_continue(&w));
-    if (walk_peek(&w) != '}')
-        walk_fail(&w, LK_ERR_MALFORMED);
-    return w.err;
+        (void)string_walk(&again);
+        name_add(w, n, 0, (struct name){at, string_hash(at, again.end)});
+        colon_walk(&again);
+        known_walk(&again);
+    } while (members_continue(&again));
 }
 
-/* Check every object in a value that value_walk has passed. Each byte is seen once a level. */
-static enum lk_err
-objects_check(const uint8_t *p, const uint8_t *end, size_t depth)
+static void
+level_open(struct walk *w, struct nest *n, size_t depth)
 {
-    struct walk w = {p, end, LK_OK};
-
-    while (w.p < w.end && w.err == LK_OK) {
-        if (*w.p == '"') {
-            string_walk(&w);
-            continue;
-        }
-        if (*w.p == '{')
-            walk_fail(&w, object_check(w.p, w.end, depth));
-        w.p++;
+    if (depth + n->inner >= LK_DEPTH_MAX) {
+        walk_fail(w, LK_ERR_DEPTH);
+        return;
     }
-    return w.err;
+    n->levels[n->inner++] = (struct level){
+        .start = w->p,
+        .in_object = *w->p == '{',
+        .outer = (uint8_t)n->count,
+    };
+    w->p = space_end(w->p + 1, w->end);
+}
+
+/* Behind a closing bracket. */
+static void
+level_close(struct walk *w, struct nest *n)
+{
+    const struct level *level = &n->levels[--n->inner];
+
+    n->count = level->outer;
+    if (n->inner >= n->forgotten)
+        return;
+    if (level->in_object)
+        names_check_again(w, n, level->start);
+    n->count = 0;
+    n->forgotten = n->inner;
+}
+
+/* After a value: a comma and what it announces, or the end of one or more containers. */
+static void
+separator_walk(struct walk *w, struct nest *n)
+{
+    while (n->inner > 0 && w->err == LK_OK) {
+        bool in_object = n->levels[n->inner - 1].in_object;
+        uint8_t c;
+
+        w->p = space_end(w->p, w->end);
+        c = walk_peek(w);
+        if (c == ',') {
+            w->p++;
+            if (in_object)
+                name_walk(w, n);
+            return;
+        }
+        if (c != (in_object ? '}' : ']')) {
+            walk_fail(w, LK_ERR_MALFORMED);
+            return;
+        }
+        w->p++;
+        level_close(w, n);
+    }
+}
+
+/* Move behind one value, checked whole. Not recursive: depth costs a level. */
+static void
+value_walk(struct walk *w, size_t depth)
+{
+    struct nest n;
+
+    n.inner = n.forgotten = n.count = 0;
+    do {
+        uint8_t c;
+
+        w->p = space_end(w->p, w->end);
+        c = walk_peek(w);
+        if (c == '{' || c == '[') {
+            level_open(w, &n, depth);
+            if (walk_peek(w) != (c == '{' ? '}' : ']')) {
+                if (c == '{')
+                    name_walk(w, &n);
+                continue;
+            }
+        } else {
+            scalar_walk(w);
+        }
+        separator_walk(w, &n);
+    } while (n.inner > 0 && w->err == LK_OK);
 }
 
 /* Walk to the value of a member. */
@@ -479,9 +621,11 @@ member_find(struct walk *w, struct lk_span name)
     if (walk_peek(w) != '{' || !members_begin(w))
         return false;
     do {
-        if (walk_peek(w) == '"')
-            found = string_is(w->p + 1, w->end, name);
-        name_walk(w);
+        const uint8_t *at = w->p + 1;
+
+        (void)string_walk(w);
+        found = w->err == LK_OK && string_is(at, w->end, name);
+        colon_walk(w);
         w->p = space_end(w->p, w->end);
         if (!found)
             value_walk(w, 1);
@@ -549,15 +693,10 @@ lk_json_find_text(struct lk_span object, struct lk_span name, struct lk_buf room
 
 /* Part two: the reader. */
 
-static void
-fail(struct lk_json *r, enum lk_err err)
-{
-    if (r->err == LK_OK)
-        r->err = err;
-}
+_Static_assert(LK_DEPTH_MAX <= 32, "what is known of a container has a bit in a uint32_t");
 
 /* A walk from the next value on. */
-static struct walk
+static inline struct walk
 value_begin(struct lk_json *r)
 {
     struct walk w = {r->pos, r->end, r->err};
@@ -570,11 +709,11 @@ value_begin(struct lk_json *r)
 }
 
 /* Take over where a walk has come to, or its error. */
-static bool
+static inline bool
 value_end(struct lk_json *r, const struct walk *w)
 {
     if (w->err != LK_OK) {
-        fail(r, w->err);
+        lk_json_fail(r, w->err);
         return false;
     }
     r->pos += w->p - r->pos;
@@ -589,6 +728,7 @@ lk_json_open(struct lk_json *r, uint8_t *text, size_t len)
     *r = (struct lk_json){.err = LK_OK};
     r->pos = text == NULL ? nothing : text;
     r->end = r->pos + (text == NULL ? 0 : len);
+    r->known = r->pos;
 }
 
 enum lk_err
@@ -597,9 +737,9 @@ lk_json_close(struct lk_json *r)
     if (r->err != LK_OK)
         return r->err;
     if (r->depth > 0)
-        fail(r, LK_ERR_STATE);
+        lk_json_fail(r, LK_ERR_STATE);
     else if (space_end(r->pos, r->end) != r->end)
-        fail(r, LK_ERR_TRAILING);
+        lk_json_fail(r, LK_ERR_TRAILING);
     return r->err;
 }
 
@@ -630,7 +770,7 @@ lk_json_peek(struct lk_json *r)
     }
     if (*p == '-' || is_digit(*p))
         return LK_JSON_NUMBER;
-    fail(r, LK_ERR_MALFORMED);
+    lk_json_fail(r, LK_ERR_MALFORMED);
     return LK_JSON_END;
 }
 
@@ -649,18 +789,44 @@ unescape(uint8_t *text, const uint8_t *end)
     return lk_span_of(text, len);
 }
 
+/* The string at which the walk stands. The text is the caller's, lent to us through the reader. */
+static struct lk_span
+any_string_take(struct lk_json *r, struct walk *w)
+{
+    const uint8_t *start = w->p + 1;
+    bool escaped = string_walk(w);
+
+    if (w->err != LK_OK)
+        return (struct lk_span){NULL, 0};
+    if (escaped)
+        return unescape(r->pos + (start - r->pos), w->p);
+    return lk_span_of(start, (size_t)(w->p - start) - 1);
+}
+
+static struct lk_span
+any_string_read(struct lk_json *r)
+{
+    struct walk w = value_begin(r);
+    struct lk_span text = any_string_take(r, &w);
+
+    (void)value_end(r, &w);
+    return text;
+}
+
 struct lk_span
 lk_json_string(struct lk_json *r)
 {
-    struct walk w = value_begin(r);
-    uint8_t *text;
+    const uint8_t *start, *quote;
 
-    if (w.err == LK_OK)
-        string_walk(&w);
-    text = r->pos + (space_end(r->pos, r->end) - r->pos);
-    if (!value_end(r, &w))
-        return (struct lk_span){NULL, 0};
-    return unescape(text + 1, w.p);
+    /* Nearly always there is no space before it and nothing to unescape or to refuse. */
+    if (r->err != LK_OK || r->pos == r->end || *r->pos != '"')
+        return any_string_read(r);
+    start = r->pos + 1;
+    quote = plain_string_end(start, r->end);
+    if (quote == NULL)
+        return any_string_read(r);
+    r->pos += quote + 1 - r->pos;
+    return lk_span_of(start, (size_t)(quote - start));
 }
 
 /* A number's text, checked. */
@@ -671,7 +837,7 @@ number_read(struct lk_json *r)
     const uint8_t *start = w.p;
 
     if (w.err == LK_OK && *w.p != '-' && !is_digit(*w.p))
-        walk_fail(&w, LK_ERR_TYPE);
+        walk_fail_type(&w);
     if (w.err == LK_OK)
         number_walk(&w);
     if (!value_end(r, &w))
@@ -679,8 +845,31 @@ number_read(struct lk_json *r)
     return lk_span_of(start, (size_t)(w.p - start));
 }
 
-int64_t
-lk_json_int(struct lk_json *r)
+/* Nearly all numbers: a few digits, and neither a sign nor a fraction or an exponent. If it is none
+ * of these, or the end of the text is near, nothing has happened. */
+static inline bool
+plain_number_read(struct lk_json *r, int64_t *value)
+{
+    const uint8_t *p = r->pos;
+    int64_t sum = 0;
+    size_t len;
+
+    if (r->err != LK_OK || r->end - p <= INT_DIGITS)
+        return false;
+    for (len = 0; len < INT_DIGITS && is_digit(p[len]); len++)
+        sum = sum * 10 + (p[len] - '0');
+    /* RFC 8259 section 6: no leading zeros. */
+    if (len == 0 || (len > 1 && p[0] == '0'))
+        return false;
+    if (is_digit(p[len]) || p[len] == '.' || (p[len] | 0x20) == 'e')
+        return false;
+    r->pos += len;
+    *value = sum;
+    return true;
+}
+
+static int64_t
+any_int_read(struct lk_json *r)
 {
     struct lk_span text = number_read(r);
     bool negative = text.len > 0 && text.ptr[0] == '-';
@@ -688,16 +877,24 @@ lk_json_int(struct lk_json *r)
 
     for (size_t i = negative ? 1 : 0; i < text.len; i++) {
         if (!is_digit(text.ptr[i])) {
-            fail(r, LK_ERR_RANGE);
+            lk_json_fail(r, LK_ERR_RANGE);
             return 0;
         }
         value = value * 10 + (text.ptr[i] - '0');
         if (value > INT_MAX_EXACT) {
-            fail(r, LK_ERR_RANGE);
+            lk_json_fail(r, LK_ERR_RANGE);
             return 0;
         }
     }
     return negative ? -value : value;
+}
+
+int64_t
+lk_json_int(struct lk_json *r)
+{
+    int64_t value;
+
+    return plain_number_read(r, &value) ? value : any_int_read(r);
 }
 
 /* The exponent of a checked number, cut off where no number within 2^53 needs it. */
@@ -719,8 +916,8 @@ number_exponent(struct lk_span text)
     return negative ? -value : value;
 }
 
-int64_t
-lk_json_numeric_date(struct lk_json *r)
+static int64_t
+any_date_read(struct lk_json *r)
 {
     struct lk_span text = number_read(r);
     int32_t shift = number_exponent(text);
@@ -750,10 +947,18 @@ lk_json_numeric_date(struct lk_json *r)
     for (; shift > 0 && value > 0 && value <= INT_MAX_EXACT; shift--)
         value *= 10;
     if (value > INT_MAX_EXACT || (negative && !is_zero)) {
-        fail(r, LK_ERR_RANGE);
+        lk_json_fail(r, LK_ERR_RANGE);
         return 0;
     }
     return value;
+}
+
+int64_t
+lk_json_numeric_date(struct lk_json *r)
+{
+    int64_t value;
+
+    return plain_number_read(r, &value) ? value : any_date_read(r);
 }
 
 /* One of two words; which is seen from its first letter. */
@@ -764,7 +969,7 @@ word_read(struct lk_json *r, const char *first, const char *second)
     bool is_first = w.err == LK_OK && *w.p == (uint8_t)first[0];
 
     if (w.err == LK_OK && !is_first && *w.p != (uint8_t)second[0])
-        walk_fail(&w, LK_ERR_TYPE);
+        walk_fail_type(&w);
     word_walk(&w, is_first ? first : second);
     return value_end(r, &w) && is_first;
 }
@@ -787,15 +992,24 @@ lk_json_skip(struct lk_json *r)
     (void)lk_json_raw(r);
 }
 
+/* Move behind a value; what was checked when an object around it was entered, need not be again. */
+static void
+value_pass(struct lk_json *r, struct walk *w)
+{
+    if (w->p < r->known)
+        known_walk(w);
+    else
+        value_walk(w, r->depth);
+}
+
 struct lk_span
 lk_json_raw(struct lk_json *r)
 {
     struct walk w = value_begin(r);
     const uint8_t *start = w.p;
 
-    value_walk(&w, r->depth);
     if (w.err == LK_OK)
-        walk_fail(&w, objects_check(start, w.p, r->depth));
+        value_pass(r, &w);
     if (!value_end(r, &w))
         return (struct lk_span){NULL, 0};
     return lk_span_of(start, (size_t)(w.p - start));
@@ -803,22 +1017,26 @@ lk_json_raw(struct lk_json *r)
 
 /* Step behind an opening bracket. */
 static void
-container_enter(struct lk_json *r, uint8_t bracket)
+container_enter(struct lk_json *r, uint8_t bracket, bool check)
 {
-    struct walk w = value_begin(r);
+    struct walk w = value_begin(r), whole;
 
     if (w.err == LK_OK && *w.p != bracket)
         walk_fail(&w, LK_ERR_TYPE);
     if (r->depth >= LK_DEPTH_MAX)
         walk_fail(&w, LK_ERR_DEPTH);
-    if (w.err == LK_OK && bracket == '{')
-        walk_fail(&w, object_check(w.p, w.end, r->depth + 1u));
+    if (w.err == LK_OK && check && w.p >= r->known) {
+        whole = w;
+        value_walk(&whole, r->depth);
+        w.err = whole.err;
+        r->known = whole.p;
+    }
     if (w.err == LK_OK)
         w.p++;
     if (!value_end(r, &w))
         return;
-    r->in_object[r->depth] = bracket == '{';
-    r->first[r->depth] = true;
+    r->in_object = r->in_object << 1 | (bracket == '{');
+    r->started <<= 1;
     r->depth++;
 }
 
@@ -832,58 +1050,101 @@ container_leave(struct lk_json *r, uint8_t bracket)
         walk_fail(&w, LK_ERR_MALFORMED);
     if (w.err == LK_OK)
         w.p++;
-    if (value_end(r, &w))
-        r->depth--;
+    if (!value_end(r, &w))
+        return;
+    r->in_object >>= 1;
+    r->started >>= 1;
+    r->depth--;
 }
 
 /* Is there one more in the container of this kind? Steps over the comma. */
-static bool
-container_next(struct lk_json *r, bool in_object)
+static inline bool
+container_next(struct lk_json *r, struct walk *w, bool in_object)
 {
-    struct walk w = value_begin(r);
+    uint8_t bracket = in_object ? '}' : ']';
 
-    if (w.err == LK_OK && (r->depth == 0 || r->in_object[r->depth - 1] != in_object))
-        walk_fail(&w, LK_ERR_STATE);
-    if (w.err != LK_OK) {
-        fail(r, w.err);
+    if (w->err == LK_OK && (r->depth == 0 || (r->in_object & 1) != in_object))
+        walk_fail(w, LK_ERR_STATE);
+    if (w->err != LK_OK || *w->p == bracket)
         return false;
+    if ((r->started & 1) != 0) {
+        if (*w->p != ',')
+            walk_fail(w, LK_ERR_MALFORMED);
+        else
+            w->p = space_end(w->p + 1, w->end);
+        if (walk_peek(w) == bracket)
+            walk_fail(w, LK_ERR_MALFORMED);
     }
-    if (*w.p == (in_object ? '}' : ']'))
-        return false;
-    if (!r->first[r->depth - 1]) {
-        if (*w.p != ',')
-            walk_fail(&w, LK_ERR_MALFORMED);
-        w.p = space_end(w.p + 1, w.end);
-        if (walk_peek(&w) == (in_object ? '}' : ']'))
-            walk_fail(&w, LK_ERR_MALFORMED);
-    }
-    if (!value_end(r, &w))
-        return false;
-    r->first[r->depth - 1] = false;
-    return true;
+    r->started |= 1;
+    return w->err == LK_OK;
 }
 
 void
 lk_json_enter_object(struct lk_json *r)
 {
-    container_enter(r, '{');
+    container_enter(r, '{', true);
+}
+
+void
+lk_json_enter_members(struct lk_json *r, struct lk_json_members *m)
+{
+    m->known = m->count = 0;
+    m->other_count = 0;
+    container_enter(r, '{', false);
+}
+
+static bool
+any_member_next(struct lk_json *r, struct lk_span *name)
+{
+    struct walk w = value_begin(r);
+
+    *name = (struct lk_span){NULL, 0};
+    if (container_next(r, &w, true)) {
+        if (*w.p != '"')
+            walk_fail(&w, LK_ERR_MALFORMED);
+        *name = any_string_take(r, &w);
+        colon_walk(&w);
+        if (w.err != LK_OK)
+            *name = (struct lk_span){NULL, 0};
+    }
+    return value_end(r, &w) && name->ptr != NULL;
 }
 
 bool
 lk_json_next_member(struct lk_json *r, struct lk_span *name)
 {
-    struct walk w;
+    const uint8_t *p = r->pos, *quote;
 
-    *name = (struct lk_span){NULL, 0};
-    if (!container_next(r, true))
+    /* As it is written nearly always: ,"name": without spaces and escapes. */
+    if (r->err != LK_OK || (r->in_object & 1) == 0 || p == r->end)
+        return any_member_next(r, name);
+    if (*p == '}') {
+        *name = (struct lk_span){NULL, 0};
         return false;
-    *name = lk_json_string(r);
-    w = value_begin(r);
-    if (w.err == LK_OK && *w.p != ':')
-        walk_fail(&w, LK_ERR_MALFORMED);
-    if (w.err == LK_OK)
-        w.p++;
-    return value_end(r, &w);
+    }
+    if ((r->started & 1) != 0 && *p++ != ',')
+        return any_member_next(r, name);
+    if (p == r->end || *p++ != '"')
+        return any_member_next(r, name);
+    quote = plain_string_end(p, r->end);
+    if (quote == NULL || r->end - quote < 2 || quote[1] != ':')
+        return any_member_next(r, name);
+    *name = lk_span_of(p, (size_t)(quote - p));
+    r->started |= 1;
+    r->pos += quote + 2 - r->pos;
+    return true;
+}
+
+void
+lk_json_members_add(struct lk_json *r, struct lk_json_members *m, struct lk_span name)
+{
+    for (size_t i = 0; i < m->other_count; i++) {
+        if (lk_span_equal(m->others[i], name)) {
+            lk_json_fail(r, LK_ERR_DUPLICATE);
+            return;
+        }
+    }
+    m->others[m->other_count++] = name;
 }
 
 void
@@ -899,13 +1160,16 @@ lk_json_leave_object(struct lk_json *r)
 void
 lk_json_enter_array(struct lk_json *r)
 {
-    container_enter(r, '[');
+    container_enter(r, '[', false);
 }
 
 bool
 lk_json_next_item(struct lk_json *r)
 {
-    return container_next(r, false);
+    struct walk w = value_begin(r);
+    bool more = container_next(r, &w, false);
+
+    return value_end(r, &w) && more;
 }
 
 void

@@ -1,10 +1,11 @@
 #include "jwt.h"
 
+#include "json_members.h"
+
 #include <string.h>
 
 #include <latchkey/base64url.h>
 #include <latchkey/crypto.h>
-#include <latchkey/json.h>
 
 /* {"alg":"ES256","kid":"...","typ":"at+jwt"}: every byte of a kid may need six. */
 #define HEADER_ROOM (64 + 6 * LK_KID_MAX)
@@ -42,42 +43,67 @@ lk_jwt_split(struct lk_span text, struct lk_jwt *jwt)
     return LK_OK;
 }
 
+/* The header parameters we know. */
+enum param { P_ALG, P_KID, P_TYP, P_CRIT, P_UNKNOWN = LK_JSON_KNOWN_MAX };
+
+static enum param
+param_by_name(struct lk_span name)
+{
+    if (lk_json_name_is(name, "alg"))
+        return P_ALG;
+    if (lk_json_name_is(name, "kid"))
+        return P_KID;
+    if (lk_json_name_is(name, "typ"))
+        return P_TYP;
+    return lk_json_name_is(name, "crit") ? P_CRIT : P_UNKNOWN;
+}
+
+/* Read all parameters. `values` has those with a text; what crit says does not matter. */
+static enum lk_err
+params_read(struct lk_json *r, struct lk_span values[P_CRIT], bool *has_crit)
+{
+    struct lk_json_members members;
+    struct lk_span name;
+
+    lk_json_enter_members(r, &members);
+    while (lk_json_next_member(r, &name)) {
+        enum param param = param_by_name(name);
+
+        lk_json_members_note(r, &members, name, param);
+        if (param < P_CRIT)
+            values[param] = lk_json_string(r);
+        else
+            lk_json_skip(r);
+    }
+    lk_json_leave_object(r);
+    *has_crit = (members.known >> P_CRIT & 1) != 0;
+    return lk_json_close(r);
+}
+
 enum lk_err
 lk_jwt_read_header(uint8_t *text, size_t len, struct lk_jwt_header *header)
 {
-    struct lk_span name, alg = {NULL, 0};
-    bool has_crit = false;
+    struct lk_span values[P_CRIT] = {{NULL, 0}};
+    bool has_crit;
     struct lk_json r;
     enum lk_err err;
 
     memset(header, 0, sizeof(*header));
     lk_json_open(&r, text, len);
-    lk_json_enter_object(&r);
-    while (lk_json_next_member(&r, &name)) {
-        if (lk_span_is(name, "alg")) {
-            alg = lk_json_string(&r);
-        } else if (lk_span_is(name, "kid")) {
-            header->kid = lk_json_string(&r);
-        } else if (lk_span_is(name, "typ")) {
-            header->typ = lk_json_string(&r);
-        } else {
-            has_crit = has_crit || lk_span_is(name, "crit");
-            lk_json_skip(&r);
-        }
-    }
-    lk_json_leave_object(&r);
-    err = lk_json_close(&r);
+    err = params_read(&r, values, &has_crit);
     /* RFC 7515 section 4.1.11: we understand no extension, so any list is too long. */
     if (err == LK_OK && has_crit)
         err = LK_ERR_CRIT;
-    if (err == LK_OK && alg.ptr == NULL)
+    if (err == LK_OK && values[P_ALG].ptr == NULL)
         err = LK_ERR_MISSING;
-    header->alg = lk_alg_from_jose(alg);
-    if (err == LK_OK && header->alg == LK_ALG_NONE)
-        err = LK_ERR_ALG;
     if (err != LK_OK)
-        memset(header, 0, sizeof(*header));
-    return err;
+        return err;
+    header->alg = lk_alg_from_jose(values[P_ALG]);
+    if (header->alg == LK_ALG_NONE)
+        return LK_ERR_ALG;
+    header->kid = values[P_KID];
+    header->typ = values[P_TYP];
+    return LK_OK;
 }
 
 static enum lk_err
@@ -168,6 +194,8 @@ lk_jwt_typ_is(struct lk_span typ, struct lk_span wanted)
 {
     struct lk_span prefix = LK_SPAN("application/");
 
+    if (lk_span_equal(typ, wanted))
+        return true; /* mostly */
     /* RFC 7515 section 4.1.9: the prefix may be left out. */
     if (begins_with(typ, prefix))
         typ = lk_span_of(typ.ptr + prefix.len, typ.len - prefix.len);

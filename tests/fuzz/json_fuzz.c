@@ -51,6 +51,29 @@ numbers(uint8_t *text, size_t size)
     PROMISE(value >= 0 && value <= (int64_t)1 << 53);
 }
 
+/* Entering an object finds all that passing over it finds. */
+static void
+entered(const uint8_t *data, uint8_t *text, size_t size)
+{
+    enum lk_err passed;
+    struct lk_json r;
+
+    memcpy(text, data, size);
+    lk_json_open(&r, text, size);
+    if (lk_json_peek(&r) != LK_JSON_OBJECT)
+        return;
+    lk_json_skip(&r);
+    passed = r.err;
+    lk_json_open(&r, text, size);
+    lk_json_enter_object(&r);
+    PROMISE(r.err == passed);
+    /* what was checked is passed over without another error */
+    if (r.err == LK_OK) {
+        lk_json_leave_object(&r);
+        PROMISE(r.err == LK_OK);
+    }
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -76,6 +99,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     walk(&r);
     walked = lk_json_close(&r);
     PROMISE((skipped == LK_OK) == (walked == LK_OK));
+    entered(data, text, size);
     if (skipped == LK_OK) {
         bool seen = false;
 

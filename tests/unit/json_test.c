@@ -238,6 +238,53 @@ misuse_is_an_error_and_not_a_crash(void **state)
     assert_int_equal(lk_json_close(&r), LK_ERR_TRUNCATED);
 }
 
+/* Deeper than may be, seen from inside: entered, skipped or asked for as it stands. */
+static void
+depth_is_counted_from_the_outside(void **state)
+{
+    (void)state;
+    for (unsigned way = 0; way < 3; way++) {
+        struct lk_json r = opened("[[[[[[[[[[[[[[[[{\"a\":1}]]]]]]]]]]]]]]]]");
+
+        for (unsigned i = 0; i < LK_DEPTH_MAX; i++) {
+            lk_json_enter_array(&r);
+            assert_true(lk_json_next_item(&r));
+        }
+        if (way == 0)
+            lk_json_enter_object(&r);
+        else if (way == 1)
+            lk_json_skip(&r);
+        else
+            assert_null(lk_json_raw(&r).ptr);
+        assert_int_equal(lk_json_close(&r), LK_ERR_DEPTH);
+    }
+}
+
+/* What an object says about itself, it says when it is entered. */
+static void
+enter_checks_what_is_inside(void **state)
+{
+    static const struct {
+        const char *name, *text;
+        enum lk_err err;
+    } rows[] = {
+        {"good", "{\"x\":[{\"a\":{\"b\":1}},\"\\u0061\"],\"y\":{}}", LK_OK},
+        {"a name twice further in", "{\"x\":[{\"a\":{\"b\":1,\"b\":2}}],\"y\":{}}",
+         LK_ERR_DUPLICATE},
+        {"malformed further in", "{\"x\":[{\"a\":{\"b\":1,}}],\"y\":{}}", LK_ERR_MALFORMED},
+        {"not closed", "{\"x\":[{\"a\":{\"b\":1}}],\"y\":{}", LK_ERR_TRUNCATED},
+        {"an array", "[]", LK_ERR_TYPE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct lk_json r = opened(rows[i].text);
+
+        lk_json_enter_object(&r);
+        assert_err(rows[i].name, r.err, rows[i].err);
+    }
+}
+
 static void
 objects_have_a_limit(void **state)
 {
@@ -390,6 +437,8 @@ main(void)
         cmocka_unit_test(strings_are_unescaped_in_place),
         cmocka_unit_test(types_are_asked_for),
         cmocka_unit_test(misuse_is_an_error_and_not_a_crash),
+        cmocka_unit_test(depth_is_counted_from_the_outside),
+        cmocka_unit_test(enter_checks_what_is_inside),
         cmocka_unit_test(objects_have_a_limit),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(mutations_do_no_harm),

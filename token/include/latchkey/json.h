@@ -27,9 +27,10 @@ struct lk_json {
     enum lk_err err;
     uint8_t *pos;
     uint8_t *end;
+    const uint8_t *known; /* what stands before it has been checked */
     uint8_t depth;
-    bool in_object[LK_DEPTH_MAX];
-    bool first[LK_DEPTH_MAX]; /* no separator is due yet */
+    uint32_t in_object; /* of each open container, the innermost lowest: is it an object? */
+    uint32_t started;   /* likewise: is a separator due before the next member or item? */
 };
 
 void lk_json_open(struct lk_json *r, uint8_t *text, size_t len);
@@ -46,8 +47,9 @@ void lk_json_skip(struct lk_json *r); /* checked as if it had been read */
 struct lk_span lk_json_raw(struct lk_json *r);
 
 /**
- * Walk an object. enter checks that the whole object has no member name twice (compared after
- * unescaping) and at most LK_MEMBERS_MAX members. Then:
+ * Walk an object. enter checks the whole object: its grammar, and that neither it nor an object in
+ * it has a member name twice (compared after unescaping) or more than LK_MEMBERS_MAX members. What
+ * is in it is not checked a second time when it is entered or skipped. Then:
  *
  *     lk_json_enter_object(&r);
  *     while (lk_json_next_member(&r, &name)) {
