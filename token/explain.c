@@ -332,6 +332,8 @@ find_nearest_permission(struct question *q, struct lk_explanation *explanation)
     q->text = stored.ptr;
     lk_permissions_open(&walk, stored);
     for (uint16_t i = LK_RULE_OF_TOKEN; lk_permissions_next(&walk, &permission); i++) {
+        if (!lk_permission_counts(q->policy, &permission))
+            continue;
         rule_of_permission(&permission, stored.ptr, &rule);
         if (consider(q, &rule, true, i, explanation))
             explanation->filter = permission.filter;

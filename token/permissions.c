@@ -6,10 +6,13 @@
 
 #include "level.h"
 
+_Static_assert(LK_TOKEN_RULES_ACL == 1 && LK_TOKEN_RULES_PUBL_SUBS == 2, "sources take two bits");
+
 #define BIT_PUBLISH   0x01
 #define BIT_SUBSCRIBE 0x02
 #define BIT_RETAIN_NO 0x04
 #define QOS_SHIFT     4
+#define SOURCE_SHIFT  6
 
 static size_t
 count_levels(struct lk_span filter)
@@ -34,7 +37,7 @@ bits_of(const struct lk_permission *p)
 {
     return (uint8_t)((p->publish ? BIT_PUBLISH : 0) | (p->subscribe ? BIT_SUBSCRIBE : 0) |
                      (p->flags & LK_RULE_RETAIN_NO ? BIT_RETAIN_NO : 0) |
-                     (p->qos_max << QOS_SHIFT));
+                     (p->qos_max << QOS_SHIFT) | (p->source << SOURCE_SHIFT));
 }
 
 /* Bits that say something, and nothing we do not know. */
@@ -45,8 +48,9 @@ read_bits(uint64_t bits, struct lk_permission *p)
     p->subscribe = bits & BIT_SUBSCRIBE;
     p->flags = bits & BIT_RETAIN_NO ? LK_RULE_RETAIN_NO : 0;
     p->qos_max = (uint8_t)(bits >> QOS_SHIFT & 3);
-    return bits == bits_of(p) && p->qos_max <= 2 && (p->publish || p->subscribe) &&
-           (p->publish || p->flags == 0);
+    p->source = (uint8_t)(bits >> SOURCE_SHIFT & 3);
+    return bits == bits_of(p) && p->qos_max <= 2 && p->source <= LK_TOKEN_RULES_PUBL_SUBS &&
+           (p->publish || p->subscribe) && (p->publish || p->flags == 0);
 }
 
 void
@@ -114,7 +118,7 @@ find_alike(struct lk_permissions_out *w, const struct lk_permission *p)
         struct lk_permission *entry = &w->entry[i];
 
         if (entry->flags == p->flags && entry->qos_max == p->qos_max &&
-            lk_span_equal(entry->filter, p->filter))
+            entry->source == p->source && lk_span_equal(entry->filter, p->filter))
             return entry;
     }
     return NULL;

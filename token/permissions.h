@@ -5,6 +5,9 @@
  *     [ [filter: tstr, bits: uint] * ]      deterministic CBOR, at most LK_PERMISSIONS_MAX entries
  *
  *     bits   0x01 publish   0x02 subscribe   0x04 retain=no (publish only)   0x30 the highest QoS
+ *            0x40 from `acl`   0x80 from `publ` and `subs`   neither: from AIF
+ *
+ * Where an entry came from is kept because a scope map that is read later may no longer want it.
  *
  * A filter in it is final: valid and not shared, its placeholders filled, without the tenant's
  * prefix, at most LK_POLICY_LEVELS_MAX levels, and it begins with no `$` and is not authz-info.
@@ -23,7 +26,15 @@ struct lk_permission {
     bool publish, subscribe;
     uint8_t flags;   /* LK_RULE_RETAIN_NO */
     uint8_t qos_max; /* 2 where nothing is said */
+    uint8_t source;  /* one of LK_TOKEN_RULES_..., or 0: AIF */
 };
+
+/** Does a permission count under this scope map? It keeps its place in the list if not. */
+static inline bool
+lk_permission_counts(const struct lk_policy *policy, const struct lk_permission *permission)
+{
+    return permission->source == 0 || (policy->token_rules & permission->source) != 0;
+}
 
 /** May a filter stand in a permission? @return LK_OK, LK_ERR_SCOPE, LK_ERR_LIMIT (levels). */
 LK_MUST_CHECK enum lk_err lk_permission_filter_check(struct lk_span filter);
@@ -56,7 +67,7 @@ struct lk_permissions_out {
 
 void lk_permissions_write_open(struct lk_permissions_out *w);
 
-/** Add one; those of one filter with the same limits become one entry. One that permits nothing
+/** Add one; those of one filter, source and limits become one entry. One that permits nothing
  * is left out. LK_ERR_LIMIT sticks, and the errors of lk_permission_filter_check. */
 void lk_permissions_write(struct lk_permissions_out *w, const struct lk_permission *permission);
 

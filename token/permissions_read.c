@@ -161,7 +161,8 @@ allow_entry(struct reading *reading, const struct acl_entry *entry, struct lk_sp
     struct lk_permission permission = {.filter = filter,
                                        .publish = entry->publish && !entry->retained_only,
                                        .subscribe = entry->subscribe,
-                                       .flags = entry->retained_never ? LK_RULE_RETAIN_NO : 0};
+                                       .flags = entry->retained_never ? LK_RULE_RETAIN_NO : 0,
+                                       .source = LK_TOKEN_RULES_ACL};
 
     for (size_t i = 0; i < reading->denial_count; i++) {
         const struct denial *denial = &reading->denials[i];
@@ -345,8 +346,11 @@ read_filters(struct lk_items *r, struct reading *reading, bool is_publ)
 {
     lk_items_enter_array(r);
     while (lk_items_next(r)) {
-        struct lk_permission permission = {
-            .filter = lk_items_text(r), .publish = is_publ, .subscribe = !is_publ, .qos_max = 2};
+        struct lk_permission permission = {.filter = lk_items_text(r),
+                                           .publish = is_publ,
+                                           .subscribe = !is_publ,
+                                           .qos_max = 2,
+                                           .source = LK_TOKEN_RULES_PUBL_SUBS};
 
         if (!is_filter(permission.filter))
             lk_items_fail(r, LK_ERR_SCOPE);

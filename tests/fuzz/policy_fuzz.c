@@ -57,6 +57,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         PROMISE(memcmp(&policy, &nothing, sizeof(policy)) == 0);
         return 0;
     }
+    PROMISE((policy.token_rules & ~(uint32_t)(LK_TOKEN_RULES_ACL | LK_TOKEN_RULES_PUBL_SUBS)) == 0);
     for (uint32_t i = 0; i < policy.rule_count; i++)
         check_rule(&policy.rules[i]);
     return 0;

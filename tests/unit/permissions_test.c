@@ -12,7 +12,7 @@
 #define PERMISSION(text, p, s, f, q)                                                               \
     (struct lk_permission)                                                                         \
     {                                                                                              \
-        LK_SPAN(text), p, s, f, q                                                                  \
+        LK_SPAN(text), p, s, f, q, 0                                                               \
     }
 
 static struct guard guard;
@@ -113,7 +113,7 @@ filters_are_final(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct lk_permission p = {lk_span_text(rows[i].filter), true, false, 0, 2};
+        struct lk_permission p = {lk_span_text(rows[i].filter), true, false, 0, 2, 0};
         uint8_t room[LK_PERMISSIONS_ROOM];
         struct lk_permissions_out w;
         struct lk_span out;
@@ -146,6 +146,8 @@ broken_ones_end_the_walk(void **state)
         {"a filter not UTF-8", "82 82 61ff 1821 82 6162 1822", 0, LK_ERR_UTF8},
         {"a filter with $", "82 82 6161 1821 82 6124 1822", 1, LK_ERR_SCOPE},
         {"a misplaced #", "82 82 6161 1821 82 632361 62 1822", 1, LK_ERR_SCOPE},
+        {"from acl, from publ and subs", "82 82 6161 1861 82 6161 18a1", 2, LK_OK},
+        {"from both", "82 82 6161 1861 82 6161 18e1", 1, LK_ERR_RANGE},
         {"negative bits", "82 82 6161 20 82 6162 1822", 0, LK_ERR_TYPE},
         {"no direction", "82 82 6161 1820 82 6162 1822", 0, LK_ERR_RANGE},
         {"retain=no, no publish", "82 82 6161 1826 82 6162 1822", 0, LK_ERR_RANGE},

@@ -498,7 +498,7 @@ publ_and_subs_are_filters(void **state)
         {"both", "\"publ\":[\"a\",\"b/+\"],\"subs\":[\"a\",\"#\"]", "ps a; p b/+; s #", LK_OK},
         {"one", "\"subs\":[\"a\"]", "s a", LK_OK},
         {"none", "\"publ\":[],\"subs\":[]", "", LK_OK},
-        {"with AIF", "\"scope\":[[\"a\",[\"sub\"]]],\"publ\":[\"a\"]", "ps a", LK_OK},
+        {"with AIF", "\"scope\":[[\"a\",[\"sub\"]]],\"publ\":[\"a\"]", "s a; p a", LK_OK},
         {"no placeholders", "\"publ\":[\"a/%c\"]", "p a/%c", LK_OK},
         {"no array", "\"publ\":\"a\"", "", LK_ERR_SCOPE},
         {"no text", "\"subs\":[\"a\",1]", "", LK_ERR_SCOPE},
@@ -713,6 +713,44 @@ denials_are_explained(void **state)
     }
 }
 
+/* A scope map that is read anew no longer wants what one before it wanted. */
+static void
+a_later_map_decides_which_count(void **state)
+{
+    struct lk_request request = {.action = LK_ACTION_SUBSCRIBE};
+    static const struct {
+        const char *map, *topic;
+        enum lk_reason reason;
+    } rows[] = {
+        {"token-rules acl\ntoken-rules publ-subs", "aif", LK_REASON_OTHER_ACTION},
+        {"token-rules acl\ntoken-rules publ-subs", "acl", LK_REASON_OTHER_ACTION},
+        {"token-rules acl\ntoken-rules publ-subs", "publ", LK_REASON_OTHER_ACTION},
+        {"token-rules acl", "acl", LK_REASON_OTHER_ACTION},
+        {"token-rules acl", "publ", LK_REASON_NO_RULE},
+        {"token-rules publ-subs", "acl", LK_REASON_NO_RULE},
+        {"token-rules publ-subs", "publ", LK_REASON_OTHER_ACTION},
+        {"", "acl", LK_REASON_NO_RULE},
+        {"", "aif", LK_REASON_OTHER_ACTION},
+    };
+    struct lk_identity identity;
+
+    (void)state;
+    use_policy("token-rules acl\ntoken-rules publ-subs");
+    assert_int_equal(identity_of_jwt("{\"sub\":\"x\",\"scope\":[[\"aif\",[\"pub\"]]],\"acl\":{"
+                                     "\"pub\":[\"acl\"]},\"publ\":[\"publ\"]}",
+                                     "dev-1", LK_IDENTITY_ROOM, &identity),
+                     LK_OK);
+    assert_string_equal(dump(&identity), "p aif; p acl; p publ");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct lk_explanation e;
+
+        use_policy(rows[i].map);
+        request.topic = lk_span_text(rows[i].topic);
+        assert_int_equal(lk_grant_explain(&policy, &identity, &request, &e), LK_OK);
+        assert_int_equal(e.reason, rows[i].reason);
+    }
+}
+
 int
 main(void)
 {
@@ -730,6 +768,7 @@ main(void)
         cmocka_unit_test(filled_placeholders_are_limited),
         cmocka_unit_test(stored_identities_carry_them),
         cmocka_unit_test(denials_are_explained),
+        cmocka_unit_test(a_later_map_decides_which_count),
     };
 
     token_guard = guard_open(16384);
