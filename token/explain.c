@@ -294,33 +294,6 @@ consider(const struct question *q, const struct lk_rule *rule, bool is_held, uin
     return true;
 }
 
-/* A permission of the token as a rule; its levels point into the stored permissions. */
-static void
-rule_of_permission(const struct lk_permission *permission, const uint8_t *stored,
-                   struct lk_rule *rule)
-{
-    const uint8_t *begin = permission->filter.ptr, *end = begin + permission->filter.len;
-
-    *rule = (struct lk_rule){.publish = permission->publish,
-                             .subscribe = permission->subscribe,
-                             .flags = permission->flags,
-                             .qos_max = permission->qos_max,
-                             .size_max = UINT32_MAX};
-    for (const uint8_t *at = begin; at != NULL && rule->level_count < LK_POLICY_LEVELS_MAX;) {
-        struct lk_topic_level text = lk_level_read(begin, at, end);
-        struct lk_level *level = &rule->level[rule->level_count++];
-
-        level->kind = LK_LEVEL_TEXT;
-        if (lk_level_is(&text, '+'))
-            level->kind = LK_LEVEL_PLUS;
-        if (lk_level_is(&text, '#'))
-            level->kind = LK_LEVEL_HASH;
-        level->text_at = (uint16_t)(text.ptr - stored);
-        level->text_len = (uint16_t)text.len;
-        at = text.next;
-    }
-}
-
 static void
 find_nearest_permission(struct question *q, struct lk_explanation *explanation)
 {
@@ -334,7 +307,7 @@ find_nearest_permission(struct question *q, struct lk_explanation *explanation)
     for (uint16_t i = LK_RULE_OF_TOKEN; lk_permissions_next(&walk, &permission); i++) {
         if (!lk_permission_counts(q->policy, &permission))
             continue;
-        rule_of_permission(&permission, stored.ptr, &rule);
+        lk_permission_rule(&permission, stored.ptr, &rule);
         if (consider(q, &rule, true, i, explanation))
             explanation->filter = permission.filter;
     }

@@ -105,6 +105,32 @@ lk_permissions_close(struct lk_permissions *walk)
 }
 
 void
+lk_permission_rule(const struct lk_permission *permission, const uint8_t *stored,
+                   struct lk_rule *rule)
+{
+    const uint8_t *begin = permission->filter.ptr, *end = begin + permission->filter.len;
+
+    *rule = (struct lk_rule){.publish = permission->publish,
+                             .subscribe = permission->subscribe,
+                             .flags = permission->flags,
+                             .qos_max = permission->qos_max,
+                             .size_max = UINT32_MAX};
+    for (const uint8_t *at = begin; at != NULL && rule->level_count < LK_POLICY_LEVELS_MAX;) {
+        struct lk_topic_level text = lk_level_read(begin, at, end);
+        struct lk_level *level = &rule->level[rule->level_count++];
+
+        level->kind = LK_LEVEL_TEXT;
+        if (lk_level_is(&text, '+'))
+            level->kind = LK_LEVEL_PLUS;
+        if (lk_level_is(&text, '#'))
+            level->kind = LK_LEVEL_HASH;
+        level->text_at = (uint16_t)(text.ptr - stored);
+        level->text_len = (uint16_t)text.len;
+        at = text.next;
+    }
+}
+
+void
 lk_permissions_write_open(struct lk_permissions_out *w)
 {
     w->err = LK_OK;

@@ -58,6 +58,13 @@ void lk_permissions_open(struct lk_permissions *walk, struct lk_span permissions
 bool lk_permissions_next(struct lk_permissions *walk, struct lk_permission *permission);
 LK_MUST_CHECK enum lk_err lk_permissions_close(struct lk_permissions *walk);
 
+/**
+ * A permission as a rule of the scope map has it, without scope and line: text_at of its levels is
+ * an offset from `stored`, where the walked permissions begin.
+ */
+void lk_permission_rule(const struct lk_permission *permission, const uint8_t *stored,
+                        struct lk_rule *rule);
+
 /** Collects permissions. Filters are borrowed until close(). The first error sticks. */
 struct lk_permissions_out {
     enum lk_err err;
