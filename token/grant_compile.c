@@ -255,27 +255,6 @@ collect_rules(struct build *b)
     }
 }
 
-/* A filter without placeholders as levels; `base`: what their texts are offsets from. */
-static void
-read_levels(struct lk_rule *rule, const uint8_t *base, struct lk_span filter)
-{
-    const uint8_t *at = filter.ptr, *end = filter.ptr + filter.len;
-
-    while (at != NULL && rule->level_count < LK_POLICY_LEVELS_MAX) {
-        struct lk_topic_level level = lk_level_read(filter.ptr, at, end);
-        struct lk_level *out = &rule->level[rule->level_count++];
-
-        out->kind = LK_LEVEL_TEXT;
-        if (lk_level_is(&level, '+'))
-            out->kind = LK_LEVEL_PLUS;
-        else if (lk_level_is(&level, '#'))
-            out->kind = LK_LEVEL_HASH;
-        out->text_at = (uint16_t)(level.ptr - base);
-        out->text_len = (uint16_t)level.len;
-        at = level.next;
-    }
-}
-
 /* What the token lists itself: rules like others, but for where they come from. */
 static enum lk_err
 collect_permissions(struct build *b)
@@ -286,15 +265,11 @@ collect_permissions(struct build *b)
 
     lk_permissions_open(&walk, b->identity->permissions);
     for (uint16_t i = 0; lk_permissions_next(&walk, &permission); i++) {
-        struct lk_rule *rule = &b->own[i];
-
-        *rule = (struct lk_rule){.publish = permission.publish,
-                                 .subscribe = permission.subscribe,
-                                 .flags = permission.flags,
-                                 .qos_max = permission.qos_max,
-                                 .size_max = UINT32_MAX};
-        read_levels(rule, base, permission.filter);
-        b->rules[b->rule_count++] = (struct held){rule, base, (uint16_t)(LK_RULE_OF_TOKEN | i)};
+        if (!lk_permission_counts(b->policy, &permission))
+            continue;
+        lk_permission_rule(&permission, base, &b->own[i]);
+        b->rules[b->rule_count++] =
+            (struct held){&b->own[i], base, (uint16_t)(LK_RULE_OF_TOKEN | i)};
     }
     return lk_permissions_close(&walk);
 }

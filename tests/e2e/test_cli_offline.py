@@ -616,6 +616,23 @@ def test_explain_names_the_nearest_rule(scopes, claims, what, line):
         assert f"{scopes}:{line}: " in text, text
 
 
+def test_explain_knows_the_tokens_own_rules(scopes, tmp_path):
+    aif = unsigned(scope=b64(b'[["a/#",["pub"]],["b",["sub"]]]'))
+    done = explain(scopes, aif, "publish", "a/x")
+    assert done.returncode == DONE and b"rule     the token's own rule 1: a/#" in done.stdout
+    done = explain(scopes, aif, "publish", "b")
+    assert done.returncode == REFUSED and b"nearest  the token's own rule 2: b" in done.stdout
+    answer = json.loads(explain(scopes, aif, "subscribe", "b", "--json").stdout)
+    assert answer["allowed"] is True and answer["token_rule"] == 2 and answer["rule"] == "b"
+    # Of another broker's claims only where the map asks for them.
+    acl = unsigned(scope=None, acl=[{"permission": "allow", "action": "publish", "topic": "c/${clientid}"}])
+    asks = tmp_path / "asks.acl"
+    asks.write_text("token-rules acl\n")
+    assert explain(scopes, acl, "publish", "c/boiler-7").returncode == REFUSED
+    assert explain(asks, acl, "publish", "c/boiler-7").returncode == DONE
+    assert explain(asks, unsigned(acl=7), "publish", "c/boiler-7").returncode == USAGE
+
+
 def test_explain_more(scopes):
     site = unsigned(scope="site:read", site="north")
     assert explain(scopes, site, "subscribe", "sites/north/#").returncode == DONE

@@ -108,6 +108,37 @@ check_permissions(const struct lk_identity *identity)
     PROMISE((count == 0) == (identity->permissions.ptr == NULL));
 }
 
+/* What is stored can be compiled, and then permits each filter it holds. */
+static void
+check_grant(const struct lk_identity *identity)
+{
+    static uint8_t shape_room[LK_GRANT_MAX], values_room[LK_VALUES_MAX];
+    static char whole[LK_PERMISSIONS_ROOM + LK_TENANT_MAX + 8];
+    struct lk_permissions walk;
+    struct lk_permission p;
+    struct lk_grant grant;
+    enum lk_err err = lk_grant_compile(&policy, identity, LK_BUF_OF(shape_room), &grant.shape,
+                                       LK_BUF_OF(values_room), &grant.values);
+
+    PROMISE(err == LK_OK || err == LK_ERR_LIMIT);
+    lk_permissions_open(&walk, identity->permissions);
+    while (err == LK_OK && lk_permissions_next(&walk, &p)) {
+        struct lk_request request = {.action = LK_ACTION_SUBSCRIBE, .topic = p.filter};
+        struct lk_verdict verdict;
+        size_t head = 0;
+
+        if (identity->tenant.ptr != NULL) {
+            head = (size_t)snprintf(whole, sizeof(whole), "t/%.*s/", (int)identity->tenant.len,
+                                    (const char *)identity->tenant.ptr);
+            memcpy(whole + head, p.filter.ptr, p.filter.len);
+            request.topic = lk_span_of(whole, head + p.filter.len);
+        }
+        verdict = lk_grant_check(&grant, &request);
+        PROMISE(!p.subscribe || verdict.access == LK_ACCESS_ALLOW);
+        PROMISE(verdict.access == LK_ACCESS_DENY || (verdict.rule & LK_RULE_OF_TOKEN));
+    }
+}
+
 /* In the tenant's tree a topic is permitted only if what the token wrote matches it there. */
 static void
 check_against_aif(const struct lk_aif *aif, const struct lk_identity *identity)
@@ -191,6 +222,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     check_permissions(&identity);
+    check_grant(&identity);
     /* the value may bring further members with it */
     if (policy.token_rules != 0 && strcmp(name, "scope") == 0 &&
         !lk_claims_get_raw(&claims, LK_SPAN("acl"), &value) &&

@@ -93,18 +93,29 @@ is_permitted(const struct lk_identity *identity, bool is_publish, struct lk_span
     return is_found;
 }
 
+/* By the plain reading, and by a compiled grant. */
 static void
 run_checks(const json_t *checks, const struct lk_identity *identity)
 {
+    static uint8_t shape_room[LK_GRANT_MAX], values_room[LK_VALUES_MAX];
+    struct lk_grant grant;
     json_t *check;
     size_t i;
 
+    assert_int_equal(lk_grant_compile(&policy, identity, LK_BUF_OF(shape_room), &grant.shape,
+                                      LK_BUF_OF(values_room), &grant.values),
+                     LK_OK);
     json_array_foreach (checks, i, check) {
         const char *topic = json_string_value(json_array_get(check, 1));
         bool is_publish = strcmp(json_string_value(json_array_get(check, 0)), "pub") == 0;
+        bool wanted = json_is_true(json_array_get(check, 2));
+        struct lk_request request = {.action = is_publish ? LK_ACTION_PUBLISH : LK_ACTION_SUBSCRIBE,
+                                     .topic = lk_span_text(topic)};
+        struct lk_verdict verdict = lk_grant_check(&grant, &request);
 
-        if (is_permitted(identity, is_publish, lk_span_text(topic)) !=
-            json_is_true(json_array_get(check, 2)))
+        if (is_permitted(identity, is_publish, request.topic) != wanted ||
+            (verdict.access == LK_ACCESS_ALLOW) != wanted ||
+            (wanted && !(verdict.rule & LK_RULE_OF_TOKEN)))
             fail_msg("%s %s", is_publish ? "pub" : "sub", topic);
     }
 }

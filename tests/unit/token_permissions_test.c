@@ -661,9 +661,9 @@ stored_identities_carry_them(void **state)
     assert_int_equal(lk_identity_write(&identity, LK_BUF_OF(room), &out), LK_ERR_ARG);
 }
 
-/* What a token's own rule has to say about what it does not permit. */
+/* What a token's own rule has to say about what it permits, and what it does not. */
 static void
-denials_are_explained(void **state)
+verdicts_are_explained(void **state)
 {
     static const struct {
         struct lk_request request;
@@ -681,6 +681,10 @@ denials_are_explained(void **state)
         {{.action = LK_ACTION_PUBLISH}, "nothing/near", LK_REASON_NO_RULE, 0, "", ""},
         {{.action = LK_ACTION_PUBLISH}, "t/acme/a/x", LK_REASON_OTHER_VALUE, 0, "", ""},
         {{.action = LK_ACTION_SUBSCRIBE}, "$SYS/#", LK_REASON_RESERVED, 0, "", ""},
+        {{.action = LK_ACTION_PUBLISH}, "a/x", LK_REASON_ALLOWED, 1, "a/#", ""},
+        {{.action = LK_ACTION_SUBSCRIBE, .qos = 1}, "b/+", LK_REASON_ALLOWED, 2, "b/+", ""},
+        {{.action = LK_ACTION_RECEIVE}, "b/x", LK_REASON_ALLOWED, 2, "b/+", ""},
+        {{.action = LK_ACTION_PUBLISH, .qos = 2}, "c", LK_REASON_ALLOWED, 3, "c", ""},
         /* the map's rule comes first where both come as near */
         {{.action = LK_ACTION_SUBSCRIBE}, "a/map", LK_REASON_OTHER_ACTION, -1, "", ""},
     };
@@ -704,7 +708,7 @@ denials_are_explained(void **state)
 
         request.topic = lk_span_text(rows[i].topic);
         assert_int_equal(lk_grant_explain(&policy, &identity, &request, &e), LK_OK);
-        assert_int_equal(e.verdict.access, LK_ACCESS_DENY);
+        assert_int_equal(e.verdict.access == LK_ACCESS_ALLOW, e.reason == LK_REASON_ALLOWED);
         rule = !e.has_rule ? 0 : e.rule & LK_RULE_OF_TOKEN ? (e.rule & ~LK_RULE_OF_TOKEN) + 1 : -1;
         if (e.reason != rows[i].reason || rule != rows[i].rule ||
             !lk_span_is(e.filter, rows[i].filter) || !lk_span_is(e.detail, rows[i].detail))
@@ -717,10 +721,10 @@ denials_are_explained(void **state)
 static void
 a_later_map_decides_which_count(void **state)
 {
-    struct lk_request request = {.action = LK_ACTION_SUBSCRIBE};
+    struct lk_request request = {.topic = {NULL, 0}};
     static const struct {
         const char *map, *topic;
-        enum lk_reason reason;
+        enum lk_reason reason; /* why subscribing is denied; OTHER_ACTION: publishing is not */
     } rows[] = {
         {"token-rules acl\ntoken-rules publ-subs", "aif", LK_REASON_OTHER_ACTION},
         {"token-rules acl\ntoken-rules publ-subs", "acl", LK_REASON_OTHER_ACTION},
@@ -746,8 +750,15 @@ a_later_map_decides_which_count(void **state)
 
         use_policy(rows[i].map);
         request.topic = lk_span_text(rows[i].topic);
+        request.action = LK_ACTION_SUBSCRIBE;
         assert_int_equal(lk_grant_explain(&policy, &identity, &request, &e), LK_OK);
         assert_int_equal(e.reason, rows[i].reason);
+        request.action = LK_ACTION_PUBLISH;
+        assert_int_equal(lk_grant_explain(&policy, &identity, &request, &e), LK_OK);
+        assert_int_equal(e.verdict.access == LK_ACCESS_ALLOW,
+                         rows[i].reason == LK_REASON_OTHER_ACTION);
+        if (e.verdict.access == LK_ACCESS_ALLOW)
+            assert_true(lk_span_is(e.filter, rows[i].topic));
     }
 }
 
@@ -767,7 +778,7 @@ main(void)
         cmocka_unit_test(limits_and_room),
         cmocka_unit_test(filled_placeholders_are_limited),
         cmocka_unit_test(stored_identities_carry_them),
-        cmocka_unit_test(denials_are_explained),
+        cmocka_unit_test(verdicts_are_explained),
         cmocka_unit_test(a_later_map_decides_which_count),
     };
 
