@@ -64,12 +64,10 @@ realloc(void *ptr, size_t len)
     return __libc_realloc(ptr, len);
 }
 
-void
-bench_need(bool ok, const char *what)
+_Noreturn void
+bench_die(const char *what)
 {
-    if (ok)
-        return;
-    fprintf(stderr, "bench: %s\n", what);
+    (void)fprintf(stderr, "bench: %s\n", what);
     exit(1);
 }
 
@@ -87,7 +85,7 @@ bench_fact(const char *name, const char *format, ...)
 
     printf("fact\t%s\t", name);
     va_start(args, format);
-    vprintf(format, args);
+    (void)vprintf(format, args);
     va_end(args);
     putchar('\n');
 }

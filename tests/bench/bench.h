@@ -23,8 +23,15 @@ void bench_row(const char *name, bench_fn run, void *context);
 /** Print a fact. */
 void bench_fact(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** For the setting up: ends the program, with the name of what went wrong, unless `ok`. */
-void bench_need(bool ok, const char *what);
+/** End the program with the name of what went wrong. */
+_Noreturn void bench_die(const char *what);
+
+static inline void
+bench_need(bool ok, const char *what)
+{
+    if (!ok)
+        bench_die(what);
+}
 
 /**
  * Run all rows.

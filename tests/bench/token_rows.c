@@ -324,8 +324,8 @@ mac0_fact(const char *name, const struct sample *sample, const struct lk_claims 
         size_t at = strlen(text);
 
         total += part[i].len;
-        snprintf(text + at, sizeof(text) - at, "%s%s %zu", i > 0 ? ", " : "", part[i].what,
-                 part[i].len);
+        (void)snprintf(text + at, sizeof(text) - at, "%s%s %zu", i > 0 ? ", " : "", part[i].what,
+                       part[i].len);
     }
     bench_need(total == sample->text.len, "the parts of the Mac0 do not add up");
     bench_fact(name, "%s", text);

@@ -181,12 +181,12 @@ client_grant(unsigned number)
                                    .children_count = kinds[kind].children};
     struct lk_grant grant;
 
-    snprintf(subject, sizeof(subject), "%s-%u", kinds[kind].name, number);
+    (void)snprintf(subject, sizeof(subject), "%s-%u", kinds[kind].name, number);
     identity.subject = identity.client_id = lk_span_text(subject);
     if (kinds[kind].is_device)
         identity.type = lk_span_text(kinds[kind].name);
     for (unsigned i = 0; i < identity.children_count; i++) {
-        snprintf(children[i], sizeof(children[i]), "child-%u-%u", number, i);
+        (void)snprintf(children[i], sizeof(children[i]), "child-%u-%u", number, i);
         identity.children[i] = lk_span_text(children[i]);
     }
     grant = compile(&few_map, &identity);
@@ -234,7 +234,7 @@ grant_facts(const struct traffic *t)
     for (unsigned i = 0; i < KINDS; i++) {
         char name[32];
 
-        snprintf(name, sizeof(name), "grant-%s", kinds[i].name);
+        (void)snprintf(name, sizeof(name), "grant-%s", kinds[i].name);
         bench_fact(name, "%zu %zu", t->grant[i].shape.len, t->grant[i].values.len);
     }
 }
