@@ -100,7 +100,7 @@ cpu_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* The loop around every operation; the row "empty" measures it, and the script takes it off. */
+/* The loop around every operation; rows that do nothing measure it, and the script takes it off. */
 static __attribute__((noinline)) void
 turn_over(const struct row *row, size_t turns)
 {
