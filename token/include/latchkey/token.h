@@ -98,9 +98,9 @@ LK_MUST_CHECK enum lk_err lk_token_check_claims(const struct lk_verifier *verifi
  * it is. May be repeated.
  *
  * Entries of a scope array that are no scopes (RFC 6749 section 3.3: also what has a space in it,
- * or is longer than LK_SCOPE_MAX) are left out. With scope_claim or scope_prefix the token's own `scope` counts no more, and what
- * counts is a list, never AIF; without a scope claim there are no scopes. An array of texts in
- * `scope` itself is read as a list too.
+ * or is longer than LK_SCOPE_MAX) are left out. With scope_claim or scope_prefix the token's own
+ * `scope` counts no more, and what counts is a list, never AIF; without a scope claim there are no
+ * scopes. An array of texts in `scope` itself is read as a list too.
  *
  * @param scratch  the room given to lk_token_parse: the mapped texts stand behind what it took.
  * @return LK_OK; LK_ERR_CLAIM (no subject, or it is no text), LK_ERR_SCOPE (neither a text nor an
