@@ -77,7 +77,7 @@ find_long(const uint8_t *shape, const uint8_t *node, const uint8_t *table, struc
     unsigned shift = node[NODE_LONGS], window = node[NODE_WINDOW];
     struct step step = {at, 0};
 
-    if (shift == 0 || topic.len - at < window + 8)
+    if (topic.len - at < window + 8)
         return step;
     for (size_t i = name_start(lk_load_le64(topic.ptr + at + window), shift);;
          i = name_next(i, shift)) {
@@ -117,7 +117,7 @@ find_short(const uint8_t *node, const uint8_t *table, struct topic topic, size_t
     struct step step = {at, 0};
     uint64_t key;
 
-    if (shift == 0 || !read_short(topic, at, &key, &step.at))
+    if (!read_short(topic, at, &key, &step.at))
         return step;
     step.at++;
     for (size_t i = name_start(key, shift);; i = name_next(i, shift)) {
@@ -130,13 +130,15 @@ find_short(const uint8_t *node, const uint8_t *table, struct topic topic, size_t
 }
 
 /* By name. `names`: the tables of the node. */
-static struct step
+ALWAYS_INLINE struct step
 find_any_name(const uint8_t *shape, const uint8_t *node, const uint8_t *names, struct topic topic,
               size_t at)
 {
-    struct step step = find_long(shape, node, names, topic, at);
+    struct step step = {at, 0};
 
-    if (step.child == 0)
+    if (node[NODE_LONGS] != 0)
+        step = find_long(shape, node, names, topic, at);
+    if (step.child == 0 && node[NODE_SHORTS] != 0)
         step = find_short(node, names + table_size(node[NODE_LONGS], LONG_SIZE), topic, at);
     return step;
 }
@@ -261,7 +263,7 @@ try_rules(struct walk *w, uint16_t list, size_t at)
 }
 
 /* What ends at a node. Is the walk over? */
-static bool
+ALWAYS_INLINE bool
 try_node(struct walk *w, const uint8_t *node, size_t at, bool no_wildcards)
 {
     uint16_t list = load16(node + NODE_HASH);
@@ -285,12 +287,13 @@ slot_matches(const struct walk *w, uint16_t slot, size_t *at)
 static bool
 plus_matches(const struct walk *w, size_t *at)
 {
-    size_t stop = lk_level_skip_plain(w->topic.ptr, *at, w->topic.len);
+    size_t stop;
 
     /* Of wildcards only a `+` as the whole level, and only where a filter is asked about. */
-    if (stop == LK_NOT_PLAIN && w->is_filter && w->topic.ptr[*at] == '+' &&
-        level_ends(w->topic, *at + 1))
-        stop = *at + 1;
+    if (w->is_filter && *at < w->topic.len && w->topic.ptr[*at] == '+')
+        stop = level_ends(w->topic, *at + 1) ? *at + 1 : LK_NOT_PLAIN;
+    else
+        stop = lk_level_skip_plain(w->topic.ptr, *at, w->topic.len);
     if (stop == LK_NOT_PLAIN)
         return false;
     *at = stop + 1;
@@ -316,7 +319,7 @@ walk_from(struct walk *w, uint16_t start, size_t at, bool no_wildcards)
 
     if (try_node(w, node, at, no_wildcards))
         return true;
-    if (is_at_end(w->topic, at))
+    if (node[NODE_KIND] == LK_NODE_LEAF || is_at_end(w->topic, at))
         return false;
     step = find_any_name(w->shape, node, slot + slots * SLOT_SIZE, w->topic, at);
     if (step.child != 0 && walk_from(w, step.child, step.at, false))
@@ -377,7 +380,9 @@ check_all(const struct lk_grant *grant, const struct lk_request *request)
 
     if (grant->shape.len == 0 || w.topic.len == 0 || w.topic.len > LK_TOPIC_MAX)
         return w.verdict;
-    if (!open_share(&w) || lk_topic_is_authz_info(lk_span_of(w.topic.ptr, w.topic.len)))
+    if (w.topic.ptr[0] == '$' && !open_share(&w))
+        return w.verdict;
+    if (w.topic.ptr[0] == 'a' && lk_topic_is_authz_info(lk_span_of(w.topic.ptr, w.topic.len)))
         return w.verdict;
     if (enter_tenant(&w, &at))
         (void)walk_from(&w, load16(w.shape + SHAPE_ROOT), at, at == 0 && w.topic.ptr[0] == '$');
@@ -547,7 +552,8 @@ lk_grant_check(const struct lk_grant *grant, const struct lk_request *request)
     if (UNLIKELY(grant->shape.len == 0 || topic.len > LK_TOPIC_MAX))
         return deny;
     if (!(shape[SHAPE_FLAGS] & FLAG_PREFIX))
-        return check_plain(grant, request);
+        return request->action == LK_ACTION_SUBSCRIBE ? check_all(grant, request)
+                                                      : check_plain(grant, request);
     at = load16(values + VALUE_LEN);
     if (UNLIKELY(at & PREFIX_IS_ODD))
         return check_all(grant, request);

@@ -160,7 +160,7 @@ short_key(uint64_t word, size_t len)
 static inline size_t
 name_next(size_t i, unsigned shift)
 {
-    return (i + 1) & (((size_t)1 << (64 - shift)) - 1);
+    return (size_t)((i + 1) & (UINT64_MAX >> shift));
 }
 
 #endif
