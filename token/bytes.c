@@ -46,15 +46,13 @@ lk_wipe(void *ptr, size_t len)
     __asm__ volatile("" : : "r"(ptr) : "memory");
 }
 
-/* Bytes of the sequence a lead byte begins, and the range of its second byte, which is where
- * overlong forms, surrogates and values above U+10FFFF show (Unicode, table 3-7). */
+/* Bytes of the sequence a lead byte beyond ASCII begins, and the range of its second byte, which is
+ * where overlong forms, surrogates and values above U+10FFFF show (Unicode, table 3-7). */
 static size_t
 utf8_lead(uint8_t lead, uint8_t *low, uint8_t *high)
 {
     *low = 0x80;
     *high = 0xbf;
-    if (lead < 0x80)
-        return 1;
     if (lead >= 0xc2 && lead <= 0xdf)
         return 2;
     if (lead >= 0xe0 && lead <= 0xef) {
@@ -74,25 +72,55 @@ utf8_lead(uint8_t lead, uint8_t *low, uint8_t *high)
     return 0;
 }
 
+/* Bytes from `at`, which is ASCII, that are seen to be ASCII a machine word at a time. */
+static size_t
+ascii_len(struct lk_span text, size_t at)
+{
+    const size_t highs = SIZE_MAX / 255 * 0x80;
+    size_t from = at, word;
+
+    for (; text.len - at >= sizeof(word); at += sizeof(word)) {
+        memcpy(&word, text.ptr + at, sizeof(word));
+        if ((word & highs) != 0)
+            break;
+    }
+    return at > from ? at - from : 1;
+}
+
+/* Length of the sequence of several bytes at `at`; 0 if it is none. */
+static size_t
+utf8_sequence_len(struct lk_span text, size_t at)
+{
+    uint8_t low, high;
+    size_t len = utf8_lead(text.ptr[at], &low, &high);
+
+    if (len > text.len - at)
+        return 0;
+    for (size_t i = 1; i < len; i++) {
+        uint8_t byte = text.ptr[at + i];
+
+        if (byte < low || byte > high)
+            return 0;
+        low = 0x80;
+        high = 0xbf;
+    }
+    return len;
+}
+
 bool
 lk_utf8_is_valid(struct lk_span text)
 {
     size_t at = 0;
 
     while (at < text.len) {
-        uint8_t low, high;
-        size_t len = utf8_lead(text.ptr[at], &low, &high);
+        size_t len = 1;
 
-        if (len == 0 || len > text.len - at)
+        if (text.ptr[at] >= 0x80)
+            len = utf8_sequence_len(text, at);
+        else if (text.len - at >= sizeof(size_t))
+            len = ascii_len(text, at);
+        if (len == 0)
             return false;
-        for (size_t i = 1; i < len; i++) {
-            uint8_t byte = text.ptr[at + i];
-
-            if (byte < low || byte > high)
-                return false;
-            low = 0x80;
-            high = 0xbf;
-        }
         at += len;
     }
     return true;

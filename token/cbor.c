@@ -1,16 +1,202 @@
 #include "cbor_head.h"
+#include "cbor_item.h"
 
 #include <string.h>
 
-/* RFC 8949 section 3: the initial byte with its argument. */
-struct head {
-    uint8_t major;
-    uint8_t info;
-    uint64_t value;
-};
+#define DATE_BITS 53 /* a NumericDate is at most 2^53 */
 
-#define MAJOR_FLOAT_OR_SIMPLE 7
-#define NUMERIC_DATE_MAX      ((int64_t)1 << 53)
+/* Items. */
+
+static struct lk_cbor_head
+no_head(enum lk_err err)
+{
+    return (struct lk_cbor_head){.major = LK_CBOR_MAJOR_NONE, .err = (uint8_t)err};
+}
+
+struct lk_cbor_head
+lk_cbor_head_read(const uint8_t *pos, const uint8_t *end)
+{
+    struct lk_cbor_head head = {.len = 1};
+    size_t len;
+
+    if (pos == end)
+        return no_head(LK_ERR_TRUNCATED);
+    head.major = pos[0] >> 5;
+    head.info = pos[0] & 31;
+    head.value = head.info;
+    if (head.info < 24)
+        return head;
+    /* 28 to 30 are reserved; 31 is an indefinite length or a break, which we never take. */
+    if (head.info >= 28)
+        return no_head(LK_ERR_MALFORMED);
+    len = (size_t)1 << (head.info - 24);
+    if ((size_t)(end - pos) <= len)
+        return no_head(LK_ERR_TRUNCATED);
+    head.len = (uint8_t)(1 + len);
+    head.value = 0;
+    for (size_t i = 1; i <= len; i++)
+        head.value = head.value << 8 | pos[i];
+    /* RFC 8949 section 3.3: 0 to 31 have no two-byte form. */
+    if (head.major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && head.info == 24 && head.value < 32)
+        return no_head(LK_ERR_MALFORMED);
+    return head;
+}
+
+/* Go over the content of a string, or step into a container: the items inside it. */
+static size_t
+content_enter(struct lk_cbor_in *in, struct lk_cbor_head head, size_t depth)
+{
+    size_t most = lk_cbor_left(in), each = 1;
+
+    if (head.major == LK_CBOR_BYTES || head.major == LK_CBOR_TEXT)
+        (void)lk_cbor_string_take(in, head);
+    if (head.major != LK_CBOR_ARRAY && head.major != LK_CBOR_MAP)
+        return 0;
+    if (head.major == LK_CBOR_MAP) {
+        most /= 2;
+        each = 2;
+    }
+    if (depth < LK_DEPTH_MAX && head.value <= most)
+        return (size_t)head.value * each;
+    lk_cbor_fail(in, depth < LK_DEPTH_MAX ? LK_ERR_TRUNCATED : LK_ERR_DEPTH);
+    return 0;
+}
+
+/* Not recursive: depth costs a counter. */
+const uint8_t *
+lk_cbor_item_end(const uint8_t *pos, const uint8_t *end, size_t depth, enum lk_err *err)
+{
+    size_t left[LK_DEPTH_MAX]; /* by depth: items still to come in a container */
+    struct lk_cbor_in in = {pos, end, *err};
+    size_t around = depth;
+
+    for (;;) {
+        struct lk_cbor_head head = lk_cbor_head_take(&in);
+        size_t items = content_enter(&in, head, depth);
+
+        if (in.err != LK_OK)
+            break;
+        if (items > 0)
+            left[depth++] = items;
+        if (items > 0 || head.major == LK_CBOR_TAG)
+            continue; /* what is inside is still to come */
+        while (depth > around && --left[depth - 1] == 0)
+            depth--;
+        if (depth == around)
+            break;
+    }
+    *err = in.err;
+    return in.pos;
+}
+
+/* The same for an item that is known to be well-formed. */
+static const uint8_t *
+known_item_end(const uint8_t *pos, const uint8_t *end)
+{
+    for (size_t items = 1; items > 0; items--) {
+        struct lk_cbor_head head = lk_cbor_head_read(pos, end);
+
+        pos += head.len;
+        if (head.major == LK_CBOR_BYTES || head.major == LK_CBOR_TEXT)
+            pos += head.value;
+        else if (head.major == LK_CBOR_ARRAY)
+            items += (size_t)head.value;
+        else if (head.major == LK_CBOR_MAP)
+            items += (size_t)head.value * 2;
+        else if (head.major == LK_CBOR_TAG)
+            items++;
+    }
+    return pos;
+}
+
+/* Two keys, known to be well-formed. */
+static bool
+keys_equal(const uint8_t *a, const uint8_t *b, const uint8_t *end)
+{
+    struct lk_cbor_head head_a = lk_cbor_head_read(a, end), head_b = lk_cbor_head_read(b, end);
+
+    if (head_a.major != head_b.major || head_a.value != head_b.value)
+        return false;
+    return head_a.major < LK_CBOR_BYTES ||
+           memcmp(a + head_a.len, b + head_b.len, (size_t)head_a.value) == 0;
+}
+
+/* Hold the keys from one number on against each other and against all that follow. */
+static bool
+some_keys_differ(const struct lk_cbor_keys *maps, size_t count, size_t from, const uint8_t *end)
+{
+    const uint8_t *held[LK_CBOR_KEYS_HELD];
+    size_t number = 0, holding = 0;
+
+    for (size_t m = 0; m < count; m++) {
+        const uint8_t *key = maps[m].first;
+
+        for (size_t i = 0; i < maps[m].pairs; i++, number++) {
+            for (size_t k = 0; k < holding; k++)
+                if (keys_equal(held[k], key, end))
+                    return false;
+            if (number >= from && holding < LK_CBOR_KEYS_HELD)
+                held[holding++] = key;
+            key = known_item_end(known_item_end(key, end), end);
+        }
+    }
+    return true;
+}
+
+bool
+lk_cbor_keys_differ(const struct lk_cbor_keys *maps, size_t count, const uint8_t *end)
+{
+    size_t all = 0;
+
+    for (size_t m = 0; m < count; m++)
+        all += maps[m].pairs;
+    for (size_t from = 0; from < all; from += LK_CBOR_KEYS_HELD)
+        if (!some_keys_differ(maps, count, from, end))
+            return false;
+    return true;
+}
+
+/* Seconds of a float (IEEE 754) in whole numbers: small machines have no floats. */
+static enum lk_err
+date_of_float(struct lk_cbor_head head, int64_t *date_s)
+{
+    static const uint8_t forms[][2] = {{5, 10}, {8, 23}, {11, 52}}; /* bits of both parts */
+    unsigned width = forms[head.info - 25][0], point = forms[head.info - 25][1];
+    int bias = (1 << (width - 1)) - 1;
+    int exponent = (int)(head.value >> point & ((1u << width) - 1)) - bias;
+    uint64_t fraction = head.value & ((UINT64_C(1) << point) - 1);
+
+    if (head.value >> (width + point) != 0) /* minus zero is zero */
+        return exponent == -bias && fraction == 0 ? LK_OK : LK_ERR_RANGE;
+    if (exponent < 0)
+        return LK_OK; /* less than a second */
+    /* The greatest exponent is that of infinity and NaN; a half's is below our limit. */
+    if (exponent > bias || exponent > DATE_BITS || (exponent == DATE_BITS && fraction != 0))
+        return LK_ERR_RANGE;
+    fraction |= UINT64_C(1) << point;
+    if ((unsigned)exponent < point)
+        *date_s = (int64_t)(fraction >> (point - (unsigned)exponent));
+    else
+        *date_s = (int64_t)(fraction << ((unsigned)exponent - point));
+    return LK_OK;
+}
+
+enum lk_err
+lk_cbor_date_of(struct lk_cbor_head head, int64_t *date_s)
+{
+    *date_s = 0;
+    if (head.major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && head.info >= 25)
+        return date_of_float(head, date_s);
+    if (head.major > LK_CBOR_NEGINT)
+        return LK_ERR_TYPE;
+    if (head.major == LK_CBOR_NEGINT || head.value > UINT64_C(1) << DATE_BITS)
+        return LK_ERR_RANGE;
+    *date_s = (int64_t)head.value;
+    return LK_OK;
+}
+
+/* The reader. Each of its steps takes from a copy of its place, and only a step that went well
+ * moves it. */
 
 static void
 fail(struct lk_cbor *r, enum lk_err err)
@@ -19,147 +205,42 @@ fail(struct lk_cbor *r, enum lk_err err)
         r->err = err;
 }
 
-static size_t
-rest(const struct lk_cbor *r)
+/* Where the next item is, if one is due. */
+static struct lk_cbor_in
+step_begin(const struct lk_cbor *r)
 {
-    return (size_t)(r->end - r->pos);
+    struct lk_cbor_in in = {r->pos, r->end, r->err};
+
+    if (r->err != LK_OK)
+        in.pos = in.end;
+    else if (r->depth > 0 && r->level[r->depth - 1].left == 0)
+        lk_cbor_fail(&in, LK_ERR_MISSING);
+    return in;
 }
 
-/* Read a head and move behind it; on an error nothing moves. */
-static enum lk_err
-head_decode(const uint8_t **pos, const uint8_t *end, struct head *h)
-{
-    const uint8_t *at = *pos;
-    size_t have = (size_t)(end - at);
-    size_t len;
-
-    if (have == 0)
-        return LK_ERR_TRUNCATED;
-    h->major = at[0] >> 5;
-    h->info = at[0] & 31;
-    /* 28 to 30 are reserved; 31 is an indefinite length or a break, which we never take. */
-    if (h->info >= 28)
-        return LK_ERR_MALFORMED;
-    len = h->info < 24 ? 0 : (size_t)1 << (h->info - 24);
-    if (have - 1 < len)
-        return LK_ERR_TRUNCATED;
-    h->value = len == 0 ? h->info : 0;
-    for (size_t i = 1; i <= len; i++)
-        h->value = h->value << 8 | at[i];
-    /* RFC 8949 section 3.3: 0 to 31 have no two-byte form. */
-    if (h->major == MAJOR_FLOAT_OR_SIMPLE && h->info == 24 && h->value < 32)
-        return LK_ERR_MALFORMED;
-    *pos = at + 1 + len;
-    return LK_OK;
-}
-
+/* The item was read, or not. */
 static bool
-head_read(struct lk_cbor *r, struct head *h)
+step_end(struct lk_cbor *r, const struct lk_cbor_in *in)
 {
-    enum lk_err err = head_decode(&r->pos, r->end, h);
-
-    if (err != LK_OK)
-        fail(r, err);
-    return err == LK_OK;
-}
-
-/* The content of a string whose head was just read. */
-static struct lk_span
-content_take(struct lk_cbor *r, const struct head *h)
-{
-    struct lk_span content = {NULL, 0};
-
-    if (h->value > rest(r)) {
-        fail(r, LK_ERR_TRUNCATED);
-        return content;
-    }
-    content = lk_span_of(r->pos, (size_t)h->value);
-    if (h->major == LK_CBOR_TEXT && !lk_utf8_is_valid(content)) {
-        fail(r, LK_ERR_UTF8);
-        return (struct lk_span){NULL, 0};
-    }
-    r->pos += content.len;
-    return content;
-}
-
-/* Items inside a container whose head was just read: each takes a byte at least. */
-static uint64_t
-container_items(struct lk_cbor *r, const struct head *h)
-{
-    uint64_t limit = h->major == LK_CBOR_MAP ? rest(r) / 2 : rest(r);
-
-    if (h->value > limit) {
-        fail(r, LK_ERR_TRUNCATED);
-        return 0;
-    }
-    return h->major == LK_CBOR_MAP ? h->value * 2 : h->value;
-}
-
-/* Move behind one whole item, well-formed to its end. Not recursive: depth costs a counter. */
-static void
-item_walk(struct lk_cbor *r)
-{
-    uint64_t left[LK_DEPTH_MAX + 1] = {1};
-    size_t inner = 0;
-    struct head h;
-
-    for (;;) {
-        while (left[inner] == 0) {
-            if (inner-- == 0)
-                return;
-        }
-        if (!head_read(r, &h))
-            return;
-        if (h.major == LK_CBOR_TAG)
-            continue; /* its content is still to come */
-        left[inner]--;
-        if (h.major == LK_CBOR_BYTES || h.major == LK_CBOR_TEXT) {
-            (void)content_take(r, &h);
-        } else if (h.major == LK_CBOR_ARRAY || h.major == LK_CBOR_MAP) {
-            if (r->depth + inner >= LK_DEPTH_MAX)
-                fail(r, LK_ERR_DEPTH);
-            else
-                left[++inner] = container_items(r, &h);
-        }
-        if (r->err != LK_OK)
-            return;
-    }
-}
-
-/* May one more item be read here? */
-static bool
-item_due(struct lk_cbor *r)
-{
+    r->err = in->err;
     if (r->err != LK_OK)
         return false;
-    if (r->depth > 0 && r->level[r->depth - 1].left == 0) {
-        fail(r, LK_ERR_MISSING);
-        return false;
-    }
-    return true;
-}
-
-static void
-item_done(struct lk_cbor *r)
-{
-    if (r->err == LK_OK && r->depth > 0)
+    r->pos = in->pos;
+    if (r->depth > 0)
         r->level[r->depth - 1].left--;
+    return true;
 }
 
-/* Read the head of the next item, which must be of one type. */
-static bool
-item_head(struct lk_cbor *r, uint8_t major, struct head *h)
+/* An item that is all head, of one type. */
+static struct lk_cbor_head
+head_step(struct lk_cbor *r, uint8_t major, uint8_t info_min, uint8_t info_max)
 {
-    const uint8_t *start = r->pos;
+    struct lk_cbor_in in = step_begin(r);
+    struct lk_cbor_head head = lk_cbor_head_take(&in);
 
-    if (!item_due(r) || !head_read(r, h))
-        return false;
-    if (h->major != major) {
-        r->pos = start;
-        fail(r, LK_ERR_TYPE);
-        return false;
-    }
-    return true;
+    if (head.major != major || head.info < info_min || head.info > info_max)
+        lk_cbor_fail(&in, LK_ERR_TYPE);
+    return step_end(r, &in) ? head : no_head(in.err);
 }
 
 void
@@ -167,17 +248,23 @@ lk_cbor_open(struct lk_cbor *r, struct lk_span in)
 {
     static const uint8_t nothing[1];
 
-    *r = (struct lk_cbor){.err = LK_OK};
+    r->err = LK_OK;
+#if SIZE_MAX > UINT32_MAX
+    if (in.len > UINT32_MAX)
+        r->err = LK_ERR_LIMIT;
+#endif
     r->pos = in.ptr == NULL ? nothing : in.ptr;
     r->end = r->pos + (in.ptr == NULL ? 0 : in.len);
+    r->depth = 0;
+    r->maps = 0;
 }
 
 enum lk_err
 lk_cbor_close(struct lk_cbor *r)
 {
-    if (r->err == LK_OK && r->depth > 0)
+    if (r->depth > 0)
         fail(r, LK_ERR_STATE);
-    if (rest(r) > 0)
+    if (r->pos < r->end)
         fail(r, LK_ERR_TRAILING);
     return r->err;
 }
@@ -185,17 +272,17 @@ lk_cbor_close(struct lk_cbor *r)
 enum lk_cbor_type
 lk_cbor_peek(struct lk_cbor *r)
 {
-    uint8_t major, info;
+    struct lk_cbor_in in = step_begin(r);
+    uint8_t major = lk_cbor_major(&in), info;
 
-    if (r->err != LK_OK || rest(r) == 0 || (r->depth > 0 && r->level[r->depth - 1].left == 0))
+    if (major == LK_CBOR_MAJOR_NONE)
         return LK_CBOR_END;
-    major = r->pos[0] >> 5;
-    info = r->pos[0] & 31;
+    info = *in.pos & 31;
     if (info >= 28) {
         fail(r, LK_ERR_MALFORMED);
         return LK_CBOR_END;
     }
-    if (major == MAJOR_FLOAT_OR_SIMPLE && info >= 25)
+    if (major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && info >= 25)
         return LK_CBOR_FLOAT;
     return (enum lk_cbor_type)major;
 }
@@ -203,83 +290,60 @@ lk_cbor_peek(struct lk_cbor *r)
 uint64_t
 lk_cbor_uint(struct lk_cbor *r)
 {
-    struct head h;
-
-    if (!item_head(r, LK_CBOR_UINT, &h))
-        return 0;
-    item_done(r);
-    return h.value;
+    return head_step(r, LK_CBOR_UINT, 0, 27).value;
 }
 
 int64_t
 lk_cbor_int(struct lk_cbor *r)
 {
-    bool negative = lk_cbor_peek(r) == LK_CBOR_NEGINT;
-    struct head h;
+    struct lk_cbor_in in = step_begin(r);
+    struct lk_cbor_head head = lk_cbor_head_take(&in);
 
-    if (!item_head(r, negative ? LK_CBOR_NEGINT : LK_CBOR_UINT, &h))
+    if (head.major > LK_CBOR_NEGINT)
+        lk_cbor_fail(&in, LK_ERR_TYPE);
+    else if (head.value > INT64_MAX)
+        lk_cbor_fail(&in, LK_ERR_RANGE);
+    if (!step_end(r, &in))
         return 0;
-    if (h.value > INT64_MAX) {
-        fail(r, LK_ERR_RANGE);
-        return 0;
-    }
-    item_done(r);
-    return negative ? -1 - (int64_t)h.value : (int64_t)h.value;
+    return head.major == LK_CBOR_NEGINT ? -1 - (int64_t)head.value : (int64_t)head.value;
 }
 
 static struct lk_span
-string_read(struct lk_cbor *r, uint8_t major)
+string_step(struct lk_cbor *r, uint8_t major)
 {
-    struct lk_span content;
-    struct head h;
+    struct lk_cbor_in in = step_begin(r);
+    struct lk_cbor_head head = lk_cbor_head_take(&in);
+    struct lk_span content = {NULL, 0};
 
-    if (!item_head(r, major, &h))
-        return (struct lk_span){NULL, 0};
-    content = content_take(r, &h);
-    item_done(r);
-    return content;
+    if (head.major == major)
+        content = lk_cbor_string_take(&in, head);
+    else
+        lk_cbor_fail(&in, LK_ERR_TYPE);
+    return step_end(r, &in) ? content : (struct lk_span){NULL, 0};
 }
 
 struct lk_span
 lk_cbor_bytes(struct lk_cbor *r)
 {
-    return string_read(r, LK_CBOR_BYTES);
+    return string_step(r, LK_CBOR_BYTES);
 }
 
 struct lk_span
 lk_cbor_text(struct lk_cbor *r)
 {
-    return string_read(r, LK_CBOR_TEXT);
-}
-
-/* A simple value of one byte that lies from low to high. */
-static uint8_t
-simple_read(struct lk_cbor *r, uint8_t low, uint8_t high)
-{
-    const uint8_t *start = r->pos;
-    struct head h;
-
-    if (!item_head(r, MAJOR_FLOAT_OR_SIMPLE, &h))
-        return 0;
-    if (h.info < low || h.info > high) {
-        r->pos = start;
-        fail(r, LK_ERR_TYPE);
-        return 0;
-    }
-    item_done(r);
-    return h.info;
+    return string_step(r, LK_CBOR_TEXT);
 }
 
 bool
 lk_cbor_bool(struct lk_cbor *r)
 {
-    return simple_read(r, 20, 21) == 21;
+    return head_step(r, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 20, 21).info == 21;
 }
 
 void
 lk_cbor_null(struct lk_cbor *r)
 {
-    (void)simple_read(r, 22, 22);
+    (void)head_step(r, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 22, 22);
 }
 
 /* The bits of a half as those of a single (RFC 8949 appendix D, without libm). */
@@ -306,26 +370,17 @@ half_to_single(uint32_t half)
 double
 lk_cbor_float(struct lk_cbor *r)
 {
-    const uint8_t *start = r->pos;
-    struct head h;
+    struct lk_cbor_head head = head_step(r, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 25, 27);
     uint32_t bits;
     float single;
     double value;
 
     _Static_assert(sizeof(float) == 4 && sizeof(double) == 8, "IEEE 754 floats are assumed");
-    if (!item_head(r, MAJOR_FLOAT_OR_SIMPLE, &h))
-        return 0;
-    if (h.info < 25) {
-        r->pos = start;
-        fail(r, LK_ERR_TYPE);
-        return 0;
-    }
-    item_done(r);
-    if (h.info == 27) {
-        memcpy(&value, &h.value, sizeof(value));
+    if (head.info == 27) {
+        memcpy(&value, &head.value, sizeof(value));
         return value;
     }
-    bits = h.info == 25 ? half_to_single((uint32_t)h.value) : (uint32_t)h.value;
+    bits = head.info == 25 ? half_to_single((uint32_t)head.value) : (uint32_t)head.value;
     memcpy(&single, &bits, sizeof(single));
     return (double)single;
 }
@@ -333,15 +388,18 @@ lk_cbor_float(struct lk_cbor *r)
 uint64_t
 lk_cbor_tag(struct lk_cbor *r)
 {
-    struct head h;
+    struct lk_cbor_in in = step_begin(r);
+    struct lk_cbor_head head = lk_cbor_head_take(&in);
 
-    if (!item_head(r, LK_CBOR_TAG, &h))
+    if (head.major != LK_CBOR_TAG)
+        lk_cbor_fail(&in, LK_ERR_TYPE);
+    else if (in.pos == in.end)
+        lk_cbor_fail(&in, LK_ERR_TRUNCATED);
+    r->err = in.err;
+    if (r->err != LK_OK)
         return 0;
-    if (rest(r) == 0) {
-        fail(r, LK_ERR_TRUNCATED);
-        return 0;
-    }
-    return h.value;
+    r->pos = in.pos; /* its content is the item */
+    return head.value;
 }
 
 void
@@ -353,76 +411,80 @@ lk_cbor_skip(struct lk_cbor *r)
 struct lk_span
 lk_cbor_raw(struct lk_cbor *r)
 {
-    const uint8_t *start = r->pos;
+    struct lk_cbor_in in = step_begin(r);
+    struct lk_span item = lk_cbor_item_take(&in, r->depth);
 
-    if (!item_due(r))
-        return (struct lk_span){NULL, 0};
-    item_walk(r);
-    item_done(r);
-    if (r->err != LK_OK) {
-        r->pos = start;
-        return (struct lk_span){NULL, 0};
-    }
-    return lk_span_of(start, (size_t)(r->pos - start));
+    return step_end(r, &in) ? item : (struct lk_span){NULL, 0};
 }
 
 int64_t
 lk_cbor_numeric_date(struct lk_cbor *r)
 {
-    double value;
+    struct lk_cbor_in in = step_begin(r);
+    struct lk_cbor_head head = lk_cbor_head_take(&in);
+    int64_t date_s;
+    enum lk_err err = lk_cbor_date_of(head, &date_s);
 
-    if (lk_cbor_peek(r) != LK_CBOR_FLOAT) {
-        int64_t whole = lk_cbor_int(r);
-
-        if (whole < 0 || whole > NUMERIC_DATE_MAX) {
-            fail(r, LK_ERR_RANGE);
-            return 0;
-        }
-        return whole;
-    }
-    value = lk_cbor_float(r);
-    /* Written so that NaN fails. */
-    if (!(value >= 0 && value <= (double)NUMERIC_DATE_MAX)) {
-        fail(r, LK_ERR_RANGE);
-        return 0;
-    }
-    return (int64_t)value;
+    if (err != LK_OK)
+        lk_cbor_fail(&in, err);
+    return step_end(r, &in) ? date_s : 0;
 }
 
-static bool
+/* Go over the pairs of a map whose head was just taken. */
+static enum lk_err
+map_check(struct lk_cbor_in in, size_t pairs, size_t depth)
+{
+    struct lk_cbor_keys keys = {in.pos, pairs};
+
+    if (pairs > LK_MEMBERS_MAX)
+        lk_cbor_fail(&in, LK_ERR_LIMIT);
+    for (size_t i = 0; i < pairs && in.err == LK_OK; i++) {
+        if (lk_cbor_major(&in) > LK_CBOR_TEXT && in.pos < in.end)
+            lk_cbor_fail(&in, LK_ERR_TYPE);
+        (void)lk_cbor_item_take(&in, depth);
+        (void)lk_cbor_item_take(&in, depth);
+    }
+    if (in.err == LK_OK && pairs > 1 && !lk_cbor_keys_differ(&keys, 1, in.end))
+        return LK_ERR_DUPLICATE;
+    return in.err;
+}
+
+static size_t
 container_enter(struct lk_cbor *r, uint8_t major)
 {
-    const uint8_t *start = r->pos;
-    struct head h;
-    uint64_t items;
+    struct lk_cbor_in in = step_begin(r);
+    uint32_t from_end = (uint32_t)lk_cbor_left(&in);
+    size_t count;
 
-    if (!item_head(r, major, &h))
-        return false;
-    if (r->depth >= LK_DEPTH_MAX)
-        fail(r, LK_ERR_DEPTH);
-    items = container_items(r, &h);
-    if (r->err != LK_OK) {
-        r->pos = start;
-        return false;
-    }
-    item_done(r);
-    r->level[r->depth].first = r->pos;
-    r->level[r->depth].left = items;
-    r->level[r->depth].items = items;
-    r->level[r->depth].is_map = major == LK_CBOR_MAP;
+    if (r->depth >= LK_DEPTH_MAX && lk_cbor_major(&in) == major)
+        lk_cbor_fail(&in, LK_ERR_DEPTH);
+    count = lk_cbor_container_take(&in, major);
+    if (major == LK_CBOR_MAP && in.err == LK_OK)
+        in.err = map_check(in, count, r->depth + 1);
+    if (!step_end(r, &in))
+        return 0;
+    r->level[r->depth].from_end = from_end;
+    r->level[r->depth].left = (uint32_t)(major == LK_CBOR_MAP ? 2 * count : count);
+    r->maps &= ~(UINT32_C(1) << r->depth);
+    r->maps |= (uint32_t)(major == LK_CBOR_MAP) << r->depth;
     r->depth++;
-    return true;
+    return count;
+}
+
+/* Is the innermost container open, and of this kind? */
+static bool
+is_inside(struct lk_cbor *r, bool map)
+{
+    if (r->err == LK_OK && (r->depth == 0 || (r->maps >> (r->depth - 1) & 1) != map))
+        r->err = LK_ERR_STATE;
+    return r->err == LK_OK;
 }
 
 static void
 container_leave(struct lk_cbor *r, bool is_map)
 {
-    if (r->err != LK_OK)
+    if (!is_inside(r, is_map))
         return;
-    if (r->depth == 0 || r->level[r->depth - 1].is_map != is_map) {
-        fail(r, LK_ERR_STATE);
-        return;
-    }
     while (r->err == LK_OK && r->level[r->depth - 1].left > 0)
         lk_cbor_skip(r);
     if (r->err == LK_OK)
@@ -432,9 +494,7 @@ container_leave(struct lk_cbor *r, bool is_map)
 size_t
 lk_cbor_enter_array(struct lk_cbor *r)
 {
-    if (!container_enter(r, LK_CBOR_ARRAY))
-        return 0;
-    return (size_t)r->level[r->depth - 1].items;
+    return container_enter(r, LK_CBOR_ARRAY);
 }
 
 void
@@ -443,60 +503,10 @@ lk_cbor_leave_array(struct lk_cbor *r)
     container_leave(r, false);
 }
 
-/* Are two keys, known to be well-formed, the same value? 01 and 18 01 are. */
-static bool
-keys_equal(const uint8_t *a, const uint8_t *b, const uint8_t *end)
-{
-    struct head ha, hb;
-
-    if (head_decode(&a, end, &ha) != LK_OK || head_decode(&b, end, &hb) != LK_OK)
-        return true;
-    if (ha.major != hb.major || ha.value != hb.value)
-        return false;
-    if (ha.major == LK_CBOR_UINT || ha.major == LK_CBOR_NEGINT)
-        return true;
-    return memcmp(a, b, (size_t)ha.value) == 0;
-}
-
-/* Walk the map just entered on a copy of the reader, which takes the error. */
-static void
-map_check(struct lk_cbor *r)
-{
-    struct lk_cbor walk = *r;
-    size_t pairs = (size_t)(r->level[r->depth - 1].items / 2);
-    const uint8_t *keys[LK_MEMBERS_MAX];
-
-    if (pairs > LK_MEMBERS_MAX) {
-        fail(r, LK_ERR_LIMIT);
-        return;
-    }
-    for (size_t i = 0; i < pairs && walk.err == LK_OK; i++) {
-        keys[i] = walk.pos;
-        if (rest(&walk) > 0 && walk.pos[0] >> 5 > LK_CBOR_TEXT)
-            fail(&walk, LK_ERR_TYPE);
-        lk_cbor_skip(&walk);
-        for (size_t k = 0; k < i && walk.err == LK_OK; k++)
-            if (keys_equal(keys[k], keys[i], walk.end))
-                fail(&walk, LK_ERR_DUPLICATE);
-        lk_cbor_skip(&walk);
-    }
-    if (walk.err != LK_OK)
-        fail(r, walk.err);
-}
-
 size_t
 lk_cbor_enter_map(struct lk_cbor *r)
 {
-    const uint8_t *start = r->pos;
-
-    if (!container_enter(r, LK_CBOR_MAP))
-        return 0;
-    map_check(r);
-    if (r->err != LK_OK) {
-        r->pos = start;
-        return 0;
-    }
-    return (size_t)(r->level[r->depth - 1].items / 2);
+    return container_enter(r, LK_CBOR_MAP);
 }
 
 void
@@ -505,37 +515,30 @@ lk_cbor_leave_map(struct lk_cbor *r)
     container_leave(r, true);
 }
 
-/* Go to the value of the key with this head and, for a string, this content. */
+/* Go to the value of the key with this head and, for a string, this content. enter_map has checked
+ * the whole map. */
 static bool
-map_seek(struct lk_cbor *r, uint8_t major, uint64_t value, struct lk_span content)
+map_seek(struct lk_cbor *r, uint8_t major, uint64_t value, const uint8_t *content)
 {
-    struct lk_cbor walk;
+    const uint8_t *pos;
+    struct lk_cbor_head head;
 
-    if (r->err != LK_OK)
+    if (!is_inside(r, true))
         return false;
-    if (r->depth == 0 || !r->level[r->depth - 1].is_map) {
-        fail(r, LK_ERR_STATE);
-        return false;
-    }
-    walk = *r;
-    walk.pos = walk.level[walk.depth - 1].first;
-    walk.level[walk.depth - 1].left = walk.level[walk.depth - 1].items;
-    while (walk.err == LK_OK && walk.level[walk.depth - 1].left > 0) {
-        struct head h;
-        bool found = false;
+    pos = r->end - r->level[r->depth - 1].from_end;
+    head = lk_cbor_head_read(pos, r->end);
+    pos += head.len;
+    for (uint32_t left = (uint32_t)head.value * 2; left > 0; left -= 2) {
+        const uint8_t *key_end = known_item_end(pos, r->end);
 
-        if (!head_read(&walk, &h))
-            break;
-        if (h.major == major && h.value == value)
-            found = content.ptr == NULL || memcmp(walk.pos, content.ptr, content.len) == 0;
-        if (h.major == LK_CBOR_BYTES || h.major == LK_CBOR_TEXT)
-            walk.pos += h.value; /* enter_map has checked it */
-        item_done(&walk);
-        if (found) {
-            *r = walk;
+        head = lk_cbor_head_read(pos, r->end);
+        if (head.major == major && head.value == value &&
+            (content == NULL || memcmp(pos + head.len, content, (size_t)value) == 0)) {
+            r->pos = key_end;
+            r->level[r->depth - 1].left = left - 1;
             return true;
         }
-        lk_cbor_skip(&walk);
+        pos = known_item_end(key_end, r->end);
     }
     return false;
 }
@@ -544,17 +547,14 @@ bool
 lk_cbor_map_find(struct lk_cbor *r, int64_t key)
 {
     uint8_t major = key < 0 ? LK_CBOR_NEGINT : LK_CBOR_UINT;
-    uint64_t value = (uint64_t)(key < 0 ? -1 - key : key);
 
-    return map_seek(r, major, value, (struct lk_span){NULL, 0});
+    return map_seek(r, major, (uint64_t)(key < 0 ? -1 - key : key), NULL);
 }
 
 bool
 lk_cbor_map_find_text(struct lk_cbor *r, struct lk_span key)
 {
-    if (key.ptr == NULL)
-        key = LK_SPAN("");
-    return map_seek(r, LK_CBOR_TEXT, key.len, key);
+    return map_seek(r, LK_CBOR_TEXT, key.len, key.ptr == NULL ? (const uint8_t *)"" : key.ptr);
 }
 
 struct lk_span

@@ -1,248 +1,342 @@
 /* The claims set of a CWT (RFC 8392), read. */
 #include <latchkey/claims.h>
 
+#include "cbor_item.h"
 #include "cwt_labels.h"
+#include "level.h"
 
 #include <string.h>
 
-#include <latchkey/cbor.h>
+#define TAG_ENCRYPT0   16
+#define ENCRYPT0_LEN   3 /* items of a COSE_Encrypt0 */
+#define THUMBPRINT_LEN 32
 
-/* The claims we know. Our own have their names as text keys, which the registered ones never do. */
+/* Containers around what is read: the map of the claims, and that of a confirmation. */
+#define DEPTH_CLAIM 1
+#define DEPTH_CNF   2
+
+/* The claims we know: the registered ones by their labels, and our own behind them. Those have
+ * texts as keys, which the registered ones never do. */
 enum claim {
-    C_ISS,
-    C_SUB,
-    C_AUD,
-    C_EXP,
-    C_NBF,
-    C_IAT,
-    C_ID,
-    C_CNF,
-    C_SCOPE,
-    C_TENANT,
+    C_UNKNOWN = 0,
+    C_ISS = CWT_ISS,
+    C_SUB = CWT_SUB,
+    C_AUD = CWT_AUD,
+    C_EXP = CWT_EXP,
+    C_NBF = CWT_NBF,
+    C_IAT = CWT_IAT,
+    C_ID = CWT_CTI,
+    C_CNF = CWT_CNF,
+    C_SCOPE = CWT_SCOPE,
     C_TYPE,
-    C_CHILDREN,
+    C_TENANT,
     C_GENERATION,
-    C_UNKNOWN
+    C_CHILDREN
+};
+
+enum kind { K_SKIP, K_TEXT, K_BYTES, K_DATE, K_COUNT, K_AUDIENCE, K_CHILDREN, K_CNF, K_SCOPE };
+
+/* How the value of a claim is read, and where it goes. */
+#define AT(member) offsetof(struct lk_claims, member)
+static const struct field {
+    enum kind kind;
+    uint16_t value, flag; /* offsets */
+} fields[] = {
+    [C_ISS] = {K_TEXT, AT(issuer), 0},
+    [C_SUB] = {K_TEXT, AT(subject), 0},
+    [C_AUD] = {K_AUDIENCE, 0, 0},
+    [C_EXP] = {K_DATE, AT(expires_s), AT(has_expires)},
+    [C_NBF] = {K_DATE, AT(not_before_s), AT(has_not_before)},
+    [C_IAT] = {K_DATE, AT(issued_s), AT(has_issued)},
+    [C_ID] = {K_BYTES, AT(token_id), 0},
+    [C_CNF] = {K_CNF, 0, 0},
+    [C_SCOPE] = {K_SCOPE, 0, 0},
+    [C_TYPE] = {K_TEXT, AT(type), 0},
+    [C_TENANT] = {K_TEXT, AT(tenant), 0},
+    [C_GENERATION] = {K_COUNT, AT(generation), AT(has_generation)},
+    [C_CHILDREN] = {K_CHILDREN, 0, 0},
 };
 
 static enum claim
 claim_by_name(struct lk_span name)
 {
     static const struct {
-        const char *name;
-        enum claim claim;
-    } names[] = {
-        {"tnt", C_TENANT}, {"dty", C_TYPE}, {"children", C_CHILDREN}, {"gen", C_GENERATION}};
+        char name[8];
+        uint8_t len;
+        uint8_t claim;
+    } names[] = {{"dty", 3, C_TYPE},
+                 {"tnt", 3, C_TENANT},
+                 {"gen", 3, C_GENERATION},
+                 {"children", 8, C_CHILDREN}};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (lk_span_is(name, names[i].name))
-            return names[i].claim;
+        if (name.len == names[i].len && memcmp(name.ptr, names[i].name, name.len) == 0)
+            return (enum claim)names[i].claim;
     return C_UNKNOWN;
 }
 
 static enum claim
-claim_by_number(int64_t number)
+key_take(struct lk_cbor_in *in)
 {
-    static const enum claim claims[] = {
-        [CWT_ISS] = C_ISS, [CWT_SUB] = C_SUB, [CWT_AUD] = C_AUD,
-        [CWT_EXP] = C_EXP, [CWT_NBF] = C_NBF, [CWT_IAT] = C_IAT,
-        [CWT_CTI] = C_ID,  [CWT_CNF] = C_CNF, [CWT_SCOPE] = C_SCOPE};
+    struct lk_cbor_head head = lk_cbor_key_take(in);
 
-    return number >= CWT_ISS && number <= CWT_SCOPE ? claims[number] : C_UNKNOWN;
-}
-
-/* The key of a claims map. */
-static enum claim
-cwt_key(struct lk_cbor *r)
-{
-    if (lk_cbor_peek(r) == LK_CBOR_TEXT)
-        return claim_by_name(lk_cbor_text(r));
-    if (lk_cbor_peek(r) == LK_CBOR_BYTES) {
-        lk_cbor_skip(r);
+    if (in->err != LK_OK)
         return C_UNKNOWN;
-    }
-    return claim_by_number(lk_cbor_int(r));
+    if (head.major == LK_CBOR_TEXT)
+        return claim_by_name(lk_span_of(in->pos - head.value, (size_t)head.value));
+    return head.major == LK_CBOR_UINT && head.value <= C_SCOPE ? (enum claim)head.value : C_UNKNOWN;
 }
 
-/* A text without NUL, as in JSON: what ends up as a C string must not be cut short. */
-static struct lk_span
-cwt_text(struct lk_cbor *r)
+/* Is a text more than plain ASCII? Not zero: it may be, or it has NUL. */
+static uint64_t
+text_odd(const uint8_t *begin, struct lk_span text)
 {
-    struct lk_span text = lk_cbor_text(r);
+    const uint8_t *end = text.ptr + text.len;
+    uint64_t odd = 0, word;
+    size_t at = 0;
 
-    if (text.len > 0 && memchr(text.ptr, 0, text.len) != NULL) {
-        r->err = LK_ERR_MALFORMED;
-        return (struct lk_span){NULL, 0};
+    for (; text.len - at >= 8; at += 8) {
+        word = lk_load_le64(text.ptr + at);
+        odd |= lk_zero_bytes(word) | (word & LK_HIGHS);
     }
+    if (at < text.len) {
+        word = lk_load_word(begin, text.ptr + at, end) | (LK_ONES * ' ') << (8 * (text.len - at));
+        odd |= lk_zero_bytes(word) | (word & LK_HIGHS);
+    }
+    return odd;
+}
+
+/* UTF-8 without NUL, as in JSON: what ends up as a C string must not be cut short. On a small
+ * machine it is code that costs, not time. */
+static bool
+text_is_valid(const uint8_t *begin, struct lk_span text)
+{
+    if (sizeof(size_t) >= sizeof(uint64_t) && text_odd(begin, text) == 0)
+        return true;
+    return lk_utf8_is_valid(text) && memchr(text.ptr, 0, text.len) == NULL;
+}
+
+static struct lk_span
+text_take(struct lk_cbor_in *in, const uint8_t *begin)
+{
+    struct lk_cbor_head head = lk_cbor_head_take(in);
+    struct lk_span text = {NULL, 0};
+
+    if (head.major == LK_CBOR_TEXT)
+        text = lk_cbor_content_take(in, head);
+    else
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    if (text.len > 0 && !text_is_valid(begin, text))
+        lk_cbor_fail(in, lk_utf8_is_valid(text) ? LK_ERR_MALFORMED : LK_ERR_UTF8);
     return text;
 }
 
 static size_t
-cwt_texts(struct lk_cbor *r, struct lk_span *out, size_t max)
+texts_take(struct lk_cbor_in *in, const uint8_t *begin, struct lk_span *out, size_t max)
 {
-    size_t count = lk_cbor_enter_array(r);
+    size_t count = lk_cbor_container_take(in, LK_CBOR_ARRAY);
 
-    if (r->err == LK_OK && count > max)
-        r->err = LK_ERR_LIMIT;
-    for (size_t i = 0; i < count && r->err == LK_OK; i++)
-        out[i] = cwt_text(r);
-    lk_cbor_leave_array(r);
-    return r->err == LK_OK ? count : 0;
+    if (count > max)
+        lk_cbor_fail(in, LK_ERR_LIMIT);
+    for (size_t i = 0; i < count && in->err == LK_OK; i++)
+        out[i] = text_take(in, begin);
+    return count;
 }
 
 static void
-cwt_audience(struct lk_cbor *r, struct lk_claims *c)
+audience_take(struct lk_cbor_in *in, struct lk_claims *c)
 {
-    if (lk_cbor_peek(r) == LK_CBOR_ARRAY) {
-        c->audience_count = cwt_texts(r, c->audience, LK_AUDIENCE_MAX);
+    if (lk_cbor_major(in) == LK_CBOR_ARRAY) {
+        c->audience_count = texts_take(in, c->raw.ptr, c->audience, LK_AUDIENCE_MAX);
         return;
     }
-    c->audience[0] = cwt_text(r);
+    c->audience[0] = text_take(in, c->raw.ptr);
     c->audience_count = 1;
 }
 
-/* One known member makes it what it is, members nobody knows are passed over; two known ones could
- * mean two keys (RFC 8747 section 3.1), and none means nothing we could check. */
-static void
-cwt_confirmation(struct lk_cbor *r, struct lk_claims *c)
+static int64_t
+date_take(struct lk_cbor_in *in)
 {
-    size_t pairs = lk_cbor_enter_map(r);
-    unsigned known = 0;
+    int64_t date_s;
+    enum lk_err err = lk_cbor_date_of(lk_cbor_head_take(in), &date_s);
 
-    c->cnf = LK_CNF_OTHER;
-    for (size_t i = 0; i < pairs && r->err == LK_OK; i++) {
-        enum lk_cbor_type type = lk_cbor_peek(r);
-        int64_t member = 0;
+    if (err != LK_OK)
+        lk_cbor_fail(in, err);
+    return date_s;
+}
 
-        if (type == LK_CBOR_UINT || type == LK_CBOR_NEGINT)
-            member = lk_cbor_int(r);
-        else
-            lk_cbor_skip(r);
-        known += member >= CNF_COSE_KEY && member <= CNF_OSC;
-        if (member == CNF_COSE_KEY) {
-            if (r->err == LK_OK && lk_cbor_peek(r) != LK_CBOR_MAP)
-                r->err = LK_ERR_TYPE;
-            c->cnf_value = lk_cbor_raw(r);
-            c->cnf = LK_CNF_KEY;
-        } else if (member == CNF_KID) {
-            c->cnf_value = lk_cbor_bytes(r);
-            c->cnf = LK_CNF_KID;
-        } else {
-            lk_cbor_skip(r);
-        }
-    }
-    lk_cbor_leave_map(r);
-    if (known != 1 || c->cnf_value.ptr == NULL) {
-        c->cnf = LK_CNF_OTHER;
-        c->cnf_value = (struct lk_span){NULL, 0};
-    }
+static uint64_t
+count_take(struct lk_cbor_in *in)
+{
+    struct lk_cbor_head head = lk_cbor_head_take(in);
+
+    if (head.major != LK_CBOR_UINT)
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    return head.value;
 }
 
 /* RFC 9200 section 5.8.1 lets it be bytes, as an AIF structure is; RFC 9237 has that as an array.
  */
 static void
-cwt_scope(struct lk_cbor *r, struct lk_claims *c)
+scope_take(struct lk_cbor_in *in, struct lk_claims *c)
 {
-    switch (lk_cbor_peek(r)) {
-    case LK_CBOR_TEXT:
-        c->scope = cwt_text(r);
-        break;
-    case LK_CBOR_BYTES:
-        c->scope_data = lk_cbor_bytes(r);
-        break;
-    case LK_CBOR_ARRAY:
-        c->scope_data = lk_cbor_raw(r);
-        break;
-    case LK_CBOR_UINT:
-    case LK_CBOR_NEGINT:
-    case LK_CBOR_MAP:
-    case LK_CBOR_TAG:
-    case LK_CBOR_SIMPLE:
-    case LK_CBOR_FLOAT:
-    case LK_CBOR_END:
-        lk_cbor_skip(r);
-        break;
+    uint8_t major = lk_cbor_major(in);
+
+    if (major == LK_CBOR_TEXT)
+        c->scope = text_take(in, c->raw.ptr);
+    else if (major == LK_CBOR_BYTES)
+        c->scope_data = lk_cbor_bytes_take(in);
+    else if (major == LK_CBOR_ARRAY)
+        c->scope_data = lk_cbor_item_take(in, DEPTH_CLAIM);
+    else
+        (void)lk_cbor_item_take(in, DEPTH_CLAIM);
+}
+
+/* COSE_Encrypt0 (RFC 9052 section 5.2), with its tag or without. */
+static bool
+is_encrypt0(struct lk_span item)
+{
+    struct lk_cbor_in in = {item.ptr, item.ptr + item.len, LK_OK};
+    struct lk_cbor_head head = lk_cbor_head_take(&in);
+
+    if (head.major == LK_CBOR_TAG && head.value == TAG_ENCRYPT0)
+        head = lk_cbor_head_take(&in);
+    return head.major == LK_CBOR_ARRAY && head.value == ENCRYPT0_LEN;
+}
+
+/* One member of a confirmation; the value stays absent if it says nothing we understand. */
+static void
+member_take(struct lk_cbor_in *in, uint64_t member, struct lk_claims *c)
+{
+    struct lk_cbor_head head = lk_cbor_head_peek(in);
+    struct lk_span item = lk_cbor_item_take(in, DEPTH_CNF);
+    bool is_bytes = head.major == LK_CBOR_BYTES;
+
+    if (in->err != LK_OK || member == 0)
+        return;
+    if ((member == CNF_COSE_KEY && head.major != LK_CBOR_MAP) || (member == CNF_KID && !is_bytes))
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    else if (member == CNF_COSE_KEY)
+        c->cnf = LK_CNF_KEY;
+    else if (member == CNF_KID)
+        c->cnf = LK_CNF_KID;
+    else if (member == CNF_ENCRYPTED && is_encrypt0(item))
+        c->cnf = LK_CNF_ENCRYPTED;
+    else if (member == CNF_CKT && is_bytes && head.value == THUMBPRINT_LEN)
+        c->cnf = LK_CNF_THUMBPRINT;
+    else
+        return;
+    c->cnf_value = is_bytes ? lk_span_of(item.ptr + head.len, (size_t)head.value) : item;
+}
+
+/* One known member makes it what it is, members nobody knows are passed over; two known ones could
+ * mean two keys (RFC 8747 section 3.1), and none means nothing we could check. */
+static void
+confirmation_take(struct lk_cbor_in *in, struct lk_claims *c)
+{
+    struct lk_cbor_keys keys = {NULL, lk_cbor_map_take(in)};
+    size_t known = 0;
+
+    keys.first = in->pos;
+    for (size_t i = 0; i < keys.pairs && in->err == LK_OK; i++) {
+        struct lk_cbor_head key = lk_cbor_key_take(in);
+        uint64_t member = key.major == LK_CBOR_UINT && key.value <= CNF_CKT ? key.value : 0;
+
+        known += member != 0;
+        member_take(in, member, c);
     }
+    if (in->err == LK_OK && keys.pairs > 1 && !lk_cbor_keys_differ(&keys, 1, in->end))
+        lk_cbor_fail(in, LK_ERR_DUPLICATE);
+    if (known == 1 && c->cnf_value.ptr != NULL)
+        return;
+    c->cnf = LK_CNF_OTHER;
+    c->cnf_value = (struct lk_span){NULL, 0};
 }
 
 static void
-cwt_claim(struct lk_cbor *r, enum claim claim, struct lk_claims *c)
+value_take(struct lk_cbor_in *in, const struct field *field, struct lk_claims *c)
 {
-    switch (claim) {
-    case C_ISS:
-        c->issuer = cwt_text(r);
+    void *value = (uint8_t *)c + field->value;
+
+    switch (field->kind) {
+    case K_SKIP:
+        (void)lk_cbor_item_take(in, DEPTH_CLAIM);
+        return;
+    case K_TEXT:
+        *(struct lk_span *)value = text_take(in, c->raw.ptr);
+        return;
+    case K_BYTES:
+        *(struct lk_span *)value = lk_cbor_bytes_take(in);
+        return;
+    case K_DATE:
+        *(int64_t *)value = date_take(in);
         break;
-    case C_SUB:
-        c->subject = cwt_text(r);
+    case K_COUNT:
+        *(uint64_t *)value = count_take(in);
         break;
-    case C_AUD:
-        cwt_audience(r, c);
-        break;
-    case C_EXP:
-        c->expires_s = lk_cbor_numeric_date(r);
-        c->has_expires = true;
-        break;
-    case C_NBF:
-        c->not_before_s = lk_cbor_numeric_date(r);
-        c->has_not_before = true;
-        break;
-    case C_IAT:
-        c->issued_s = lk_cbor_numeric_date(r);
-        c->has_issued = true;
-        break;
-    case C_ID:
-        c->token_id = lk_cbor_bytes(r);
-        break;
-    case C_CNF:
-        cwt_confirmation(r, c);
-        break;
-    case C_SCOPE:
-        cwt_scope(r, c);
-        break;
-    case C_TENANT:
-        c->tenant = cwt_text(r);
-        break;
-    case C_TYPE:
-        c->type = cwt_text(r);
-        break;
-    case C_CHILDREN:
-        c->children_count = cwt_texts(r, c->children, LK_CHILDREN_MAX);
-        break;
-    case C_GENERATION:
-        c->generation = lk_cbor_uint(r);
-        c->has_generation = true;
-        break;
-    case C_UNKNOWN:
-        lk_cbor_skip(r);
-        break;
+    case K_AUDIENCE:
+        audience_take(in, c);
+        return;
+    case K_CHILDREN:
+        c->children_count = texts_take(in, c->raw.ptr, c->children, LK_CHILDREN_MAX);
+        return;
+    case K_CNF:
+        confirmation_take(in, c);
+        return;
+    case K_SCOPE:
+        scope_take(in, c);
+        return;
     }
+    *((bool *)c + field->flag) = true;
+}
+
+static void
+claims_take(struct lk_cbor_in *in, struct lk_claims *c)
+{
+    struct lk_cbor_keys keys = {NULL, lk_cbor_map_take(in)};
+    unsigned seen = 0, unknown = 0;
+
+    keys.first = in->pos;
+    for (size_t i = 0; i < keys.pairs && in->err == LK_OK; i++) {
+        enum claim claim = key_take(in);
+
+        if (claim == C_UNKNOWN)
+            unknown++;
+        else if ((seen >> claim & 1) != 0)
+            lk_cbor_fail(in, LK_ERR_DUPLICATE);
+        seen |= 1u << claim;
+        /* RFC 8392 section 3: no claim's value is tagged, not even one we do not know. */
+        if (lk_cbor_major(in) == LK_CBOR_TAG)
+            lk_cbor_fail(in, LK_ERR_TYPE);
+        value_take(in, &fields[claim], c);
+    }
+    if (in->err == LK_OK && unknown > 1 && !lk_cbor_keys_differ(&keys, 1, in->end))
+        lk_cbor_fail(in, LK_ERR_DUPLICATE);
+    if (in->pos < in->end)
+        lk_cbor_fail(in, LK_ERR_TRAILING);
+}
+
+/* Empty but for the texts of arrays, which their counts guard. */
+static void
+claims_clear(struct lk_claims *c)
+{
+    memset(c, 0, offsetof(struct lk_claims, audience));
+    c->audience_count = 0;
+    memset(&c->children_count, 0, sizeof(*c) - offsetof(struct lk_claims, children_count));
 }
 
 enum lk_err
 lk_claims_read_cwt(struct lk_span payload, struct lk_claims *claims)
 {
-    struct lk_cbor r;
-    size_t pairs;
-    enum lk_err err;
+    struct lk_cbor_in in = {payload.ptr, payload.ptr, LK_OK};
 
-    memset(claims, 0, sizeof(*claims));
-    lk_cbor_open(&r, payload);
-    pairs = lk_cbor_enter_map(&r);
-    for (size_t i = 0; i < pairs && r.err == LK_OK; i++) {
-        enum claim claim = cwt_key(&r);
-
-        /* RFC 8392 section 3: no claim's value is tagged, not even one we do not know. */
-        if (lk_cbor_peek(&r) == LK_CBOR_TAG)
-            r.err = LK_ERR_TYPE;
-        cwt_claim(&r, claim, claims);
-    }
-    lk_cbor_leave_map(&r);
-    err = lk_cbor_close(&r);
-    if (err != LK_OK) {
-        memset(claims, 0, sizeof(*claims));
-        return err;
-    }
+    claims_clear(claims);
     claims->format = LK_FORMAT_CWT;
     claims->raw = payload;
-    return LK_OK;
+    if (payload.ptr != NULL)
+        in.end += payload.len;
+    claims_take(&in, claims);
+    if (in.err != LK_OK)
+        memset(claims, 0, sizeof(*claims));
+    return in.err;
 }
