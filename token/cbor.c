@@ -597,29 +597,24 @@ put(struct lk_cbor_out *w, struct lk_span bytes)
     w->len += bytes.len;
 }
 
-/* RFC 8949 section 4.2.1: the shortest form of the argument. */
+size_t
+lk_cbor_head_put(uint8_t *room, enum lk_cbor_type major, uint64_t value)
+{
+    size_t len = lk_cbor_head_len(value);
+    unsigned width = len == 9 ? 27 : len == 5 ? 26 : 22 + (unsigned)len;
+
+    room[0] = (uint8_t)((unsigned)major << 5 | (len == 1 ? (unsigned)value : width));
+    for (size_t i = len - 1; i > 0; i--, value >>= 8)
+        room[i] = (uint8_t)value;
+    return len;
+}
+
 void
 lk_cbor_write_head(struct lk_cbor_out *w, enum lk_cbor_type major, uint64_t value)
 {
-    uint8_t head[9];
-    size_t len = 0;
+    uint8_t head[LK_CBOR_HEAD_MAX];
 
-    if (value > UINT32_MAX)
-        len = 8;
-    else if (value > UINT16_MAX)
-        len = 4;
-    else if (value > UINT8_MAX)
-        len = 2;
-    else if (value > 23)
-        len = 1;
-    head[0] = (uint8_t)((unsigned)major << 5);
-    if (len == 0)
-        head[0] = (uint8_t)(head[0] | value);
-    else
-        head[0] = (uint8_t)(head[0] | (len == 8 ? 27 : len == 4 ? 26 : 23 + len));
-    for (size_t i = 0; i < len; i++)
-        head[1 + i] = (uint8_t)(value >> (8 * (len - 1 - i)));
-    put(w, lk_span_of(head, 1 + len));
+    put(w, lk_span_of(head, lk_cbor_head_put(head, major, value)));
 }
 
 void

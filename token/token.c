@@ -64,7 +64,6 @@ parse_jwt(struct lk_span text, struct lk_buf scratch, struct lk_token *token)
 static enum lk_err
 parse_cwt(struct lk_span bytes, struct lk_token *token)
 {
-    struct lk_span parts[LK_PARTS_MAX];
     struct lk_cose message;
     enum lk_err err = lk_cose_parse(bytes, LK_COSE_SIGN1, &message);
 
@@ -76,8 +75,8 @@ parse_cwt(struct lk_span bytes, struct lk_token *token)
     token->alg = message.alg;
     token->kid = message.kid;
     token->signature = message.signature;
-    token->part_count = lk_cose_parts(&message, (struct lk_span){NULL, 0}, token->heads, parts);
-    memcpy(token->parts, parts, token->part_count * sizeof(parts[0]));
+    token->part_count =
+        lk_cose_parts(&message, (struct lk_span){NULL, 0}, token->heads, token->parts);
     token->own_form = lk_cose_is_own_form(bytes, &message);
     return LK_OK;
 }
