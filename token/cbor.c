@@ -3,7 +3,11 @@
 
 #include <string.h>
 
-#define DATE_BITS 53 /* a NumericDate is at most 2^53 */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define FROM_BE64(number) __builtin_bswap64(number)
+#else
+#define FROM_BE64(number) (number)
+#endif
 
 /* Items. */
 
@@ -11,6 +15,22 @@ static struct lk_cbor_head
 no_head(enum lk_err err)
 {
     return (struct lk_cbor_head){.major = LK_CBOR_MAJOR_NONE, .err = (uint8_t)err};
+}
+
+/* A big-endian number of 1, 2, 4 or 8 bytes. A large machine takes eight bytes at once where there
+ * are as many, and drops what it has no use for. */
+static uint64_t
+argument_at(const uint8_t *at, const uint8_t *end, size_t len)
+{
+    uint64_t value = 0;
+
+    if (sizeof(size_t) >= sizeof(value) && (size_t)(end - at) >= sizeof(value)) {
+        memcpy(&value, at, sizeof(value));
+        return FROM_BE64(value) >> (64 - 8 * len);
+    }
+    for (size_t i = 0; i < len; i++)
+        value = value << 8 | at[i];
+    return value;
 }
 
 struct lk_cbor_head
@@ -33,9 +53,7 @@ lk_cbor_head_read(const uint8_t *pos, const uint8_t *end)
     if ((size_t)(end - pos) <= len)
         return no_head(LK_ERR_TRUNCATED);
     head.len = (uint8_t)(1 + len);
-    head.value = 0;
-    for (size_t i = 1; i <= len; i++)
-        head.value = head.value << 8 | pos[i];
+    head.value = argument_at(pos + 1, end, len);
     /* RFC 8949 section 3.3: 0 to 31 have no two-byte form. */
     if (head.major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && head.info == 24 && head.value < 32)
         return no_head(LK_ERR_MALFORMED);
@@ -156,9 +174,9 @@ lk_cbor_keys_differ(const struct lk_cbor_keys *maps, size_t count, const uint8_t
     return true;
 }
 
-/* Seconds of a float (IEEE 754) in whole numbers: small machines have no floats. */
-static enum lk_err
-date_of_float(struct lk_cbor_head head, int64_t *date_s)
+/* IEEE 754 in whole numbers: small machines have no floats. */
+enum lk_err
+lk_cbor_date_of_float(struct lk_cbor_head head, int64_t *date_s)
 {
     static const uint8_t forms[][2] = {{5, 10}, {8, 23}, {11, 52}}; /* bits of both parts */
     unsigned width = forms[head.info - 25][0], point = forms[head.info - 25][1];
@@ -171,27 +189,14 @@ date_of_float(struct lk_cbor_head head, int64_t *date_s)
     if (exponent < 0)
         return LK_OK; /* less than a second */
     /* The greatest exponent is that of infinity and NaN; a half's is below our limit. */
-    if (exponent > bias || exponent > DATE_BITS || (exponent == DATE_BITS && fraction != 0))
+    if (exponent > bias || exponent > LK_CBOR_DATE_BITS ||
+        (exponent == LK_CBOR_DATE_BITS && fraction != 0))
         return LK_ERR_RANGE;
     fraction |= UINT64_C(1) << point;
     if ((unsigned)exponent < point)
         *date_s = (int64_t)(fraction >> (point - (unsigned)exponent));
     else
         *date_s = (int64_t)(fraction << ((unsigned)exponent - point));
-    return LK_OK;
-}
-
-enum lk_err
-lk_cbor_date_of(struct lk_cbor_head head, int64_t *date_s)
-{
-    *date_s = 0;
-    if (head.major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && head.info >= 25)
-        return date_of_float(head, date_s);
-    if (head.major > LK_CBOR_NEGINT)
-        return LK_ERR_TYPE;
-    if (head.major == LK_CBOR_NEGINT || head.value > UINT64_C(1) << DATE_BITS)
-        return LK_ERR_RANGE;
-    *date_s = (int64_t)head.value;
     return LK_OK;
 }
 
@@ -421,12 +426,8 @@ int64_t
 lk_cbor_numeric_date(struct lk_cbor *r)
 {
     struct lk_cbor_in in = step_begin(r);
-    struct lk_cbor_head head = lk_cbor_head_take(&in);
-    int64_t date_s;
-    enum lk_err err = lk_cbor_date_of(head, &date_s);
+    int64_t date_s = lk_cbor_date_take(&in);
 
-    if (err != LK_OK)
-        lk_cbor_fail(&in, err);
     return step_end(r, &in) ? date_s : 0;
 }
 

@@ -53,8 +53,9 @@ const uint8_t *lk_cbor_item_end(const uint8_t *pos, const uint8_t *end, size_t d
 bool lk_cbor_keys_differ(const struct lk_cbor_keys *maps, size_t count, const uint8_t *end);
 #define LK_CBOR_KEYS_HELD 16
 
-/** NumericDate (latchkey/cbor.h) whose head this is: LK_ERR_TYPE, LK_ERR_RANGE. */
-enum lk_err lk_cbor_date_of(struct lk_cbor_head head, int64_t *date_s);
+/** Seconds of a float, whose head this is, that may be a NumericDate: LK_ERR_RANGE. */
+enum lk_err lk_cbor_date_of_float(struct lk_cbor_head head, int64_t *date_s);
+#define LK_CBOR_DATE_BITS 53 /* a NumericDate is at most 2^53 */
 
 static inline size_t
 lk_cbor_left(const struct lk_cbor_in *in)
@@ -70,7 +71,7 @@ lk_cbor_fail(struct lk_cbor_in *in, enum lk_err err)
     in->pos = in->end;
 }
 
-/** The next head, without moving: nearly all are one byte. */
+/** The next head, without moving: most are one byte. */
 static inline struct lk_cbor_head
 lk_cbor_head_peek(const struct lk_cbor_in *in)
 {
@@ -163,6 +164,25 @@ lk_cbor_map_take(struct lk_cbor_in *in)
         return pairs;
     lk_cbor_fail(in, LK_ERR_LIMIT);
     return 0;
+}
+
+/** NumericDate: an integer, or a float that is cut to whole seconds (latchkey/cbor.h). */
+static inline int64_t
+lk_cbor_date_take(struct lk_cbor_in *in)
+{
+    struct lk_cbor_head head = lk_cbor_head_take(in);
+    int64_t date_s = 0;
+    enum lk_err err = LK_ERR_RANGE;
+
+    if (head.major == LK_CBOR_UINT && head.value <= UINT64_C(1) << LK_CBOR_DATE_BITS)
+        return (int64_t)head.value;
+    if (head.major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && head.info >= 25)
+        err = lk_cbor_date_of_float(head, &date_s);
+    else if (head.major > LK_CBOR_NEGINT)
+        err = LK_ERR_TYPE;
+    if (err != LK_OK)
+        lk_cbor_fail(in, err);
+    return date_s;
 }
 
 /** A whole item as encoded; absent with an error. */

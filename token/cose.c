@@ -332,44 +332,94 @@ prefix_write(struct lk_cbor_out *w, enum lk_cose_kind kind, struct lk_span prote
     lk_cbor_write_head(w, LK_CBOR_BYTES, payload_len);
 }
 
-/* Is the protected bucket what protected_write writes? */
-static bool
-protected_is_own(const struct lk_cose *message)
+/* A head in its shortest form. */
+static struct lk_cbor_head
+own_head_take(struct lk_cbor_in *in)
 {
-    struct lk_span map = message->protected_;
-    int64_t id = lk_alg_to_cose(message->alg);
-    uint8_t head[3 + LK_CBOR_HEAD_MAX] = {LK_CBOR_MAP << 5 | 2, LABEL_ALG};
-    size_t len = 2;
+    struct lk_cbor_head head = lk_cbor_head_take(in);
 
-    if (id < 0)
-        len += lk_cbor_head_put(head + len, LK_CBOR_NEGINT, (uint64_t)(-1 - id));
-    else
-        len += lk_cbor_head_put(head + len, LK_CBOR_UINT, (uint64_t)id);
-    head[len++] = LABEL_KID;
-    return map.len == len + lk_cbor_head_len(message->kid.len) + message->kid.len &&
-           memcmp(map.ptr, head, len) == 0 &&
-           message->kid.ptr == map.ptr + map.len - message->kid.len;
+    if (head.len != lk_cbor_head_len(head.value))
+        lk_cbor_fail(in, LK_ERR_FORM);
+    return head;
 }
 
-/* Everything is there, in its order, and known by its value. So each head has its shortest form
- * exactly if nothing stands further back than it must. */
-bool
-lk_cose_is_own_form(struct lk_span bytes, const struct lk_cose *m)
+static void
+own_byte_take(struct lk_cbor_in *in, unsigned byte)
 {
-    const uint8_t *at = bytes.ptr + 4; /* tag 61 takes two, the other tag and the array one */
+    if (in->pos == in->end || *in->pos != byte)
+        lk_cbor_fail(in, LK_ERR_FORM);
+    else
+        in->pos++;
+}
 
-    if (!m->cwt_tag || !m->unprotected_empty || m->kid.len == 0 || m->kid.len > LK_KID_MAX)
-        return false;
-    if (m->alg == LK_ALG_ES256 && !lk_crypto_is_low_s(m->signature))
-        return false;
-    at += lk_cbor_head_len(m->protected_.len);
-    if (m->protected_.ptr != at || !protected_is_own(m))
-        return false;
-    at += m->protected_.len + 1 + lk_cbor_head_len(m->payload.len);
-    if (m->payload.ptr != at)
-        return false;
-    at += m->payload.len + lk_cbor_head_len(m->signature.len);
-    return m->signature.ptr == at && at + m->signature.len == bytes.ptr + bytes.len;
+static struct lk_span
+own_bytes_take(struct lk_cbor_in *in)
+{
+    struct lk_cbor_head head = own_head_take(in);
+
+    if (head.major != LK_CBOR_BYTES)
+        lk_cbor_fail(in, LK_ERR_FORM);
+    return lk_cbor_content_take(in, head);
+}
+
+/* An algorithm by the id we write. */
+static enum lk_alg
+own_alg_take(struct lk_cbor_in *in)
+{
+    struct lk_cbor_head head = own_head_take(in);
+    int64_t id = (int64_t)(head.value & INT64_MAX);
+    enum lk_alg alg;
+
+    if (head.major == LK_CBOR_NEGINT)
+        id = -1 - id;
+    alg = lk_alg_from_cose(id);
+    if (head.major > LK_CBOR_NEGINT || head.value > INT64_MAX || lk_alg_to_cose(alg) != id)
+        lk_cbor_fail(in, LK_ERR_FORM);
+    return alg;
+}
+
+/* What protected_write writes; the head of the byte string around it is still to come. */
+static void
+own_protected_take(struct lk_cbor_in *in, struct lk_cose *out)
+{
+    struct lk_cbor_head around = own_head_take(in);
+    const uint8_t *start = in->pos;
+
+    own_byte_take(in, LK_CBOR_MAP << 5 | 2);
+    own_byte_take(in, LABEL_ALG);
+    out->alg = own_alg_take(in);
+    own_byte_take(in, LABEL_KID);
+    out->kid = own_bytes_take(in);
+    out->protected_ = lk_span_of(start, (size_t)(in->pos - start));
+    if (around.major != LK_CBOR_BYTES || around.value != out->protected_.len)
+        lk_cbor_fail(in, LK_ERR_FORM);
+}
+
+bool
+lk_cose_parse_own(struct lk_span bytes, struct lk_cose *out)
+{
+    struct lk_cbor_in in = {bytes.ptr, bytes.ptr, LK_OK};
+    uint64_t tag;
+
+    if (bytes.ptr != NULL)
+        in.end += bytes.len;
+    *out = (struct lk_cose){
+        .cwt_tag = true, .cose_tag = true, .kid_protected = true, .unprotected_empty = true};
+    own_byte_take(&in, LK_CBOR_TAG << 5 | 24);
+    own_byte_take(&in, TAG_CWT);
+    tag = lk_cbor_major(&in) == LK_CBOR_TAG ? own_head_take(&in).value : 0;
+    own_byte_take(&in, LK_CBOR_ARRAY << 5 | BODY_LEN);
+    own_protected_take(&in, out);
+    own_byte_take(&in, LK_CBOR_MAP << 5);
+    out->payload = own_bytes_take(&in);
+    out->signature = own_bytes_take(&in);
+    out->kind = alg_is_mac(out->alg) ? LK_COSE_MAC0 : LK_COSE_SIGN1;
+    if (in.err == LK_OK && in.pos == in.end && tag == out->kind && out->kid.len > 0 &&
+        out->kid.len <= LK_KID_MAX &&
+        (out->alg != LK_ALG_ES256 || lk_crypto_is_low_s(out->signature)))
+        return true;
+    memset(out, 0, sizeof(*out));
+    return false;
 }
 
 enum lk_err

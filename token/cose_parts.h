@@ -24,7 +24,10 @@ size_t lk_cose_parts(const struct lk_cose *message, struct lk_span external_aad,
  */
 LK_MUST_CHECK enum lk_err lk_cose_alg_read(struct lk_cbor *r, enum lk_alg *alg);
 
-/** Are the bytes lk_cose_parse() took the message from the ones lk_cose_write_cwt would write? */
-bool lk_cose_is_own_form(struct lk_span bytes, const struct lk_cose *message);
+/**
+ * Read a message that is, byte by byte, what lk_cose_write_cwt would write.
+ * @return false, with `out` zeroed, for any other: lk_cose_parse() says whether it is a message.
+ */
+bool lk_cose_parse_own(struct lk_span bytes, struct lk_cose *out);
 
 #endif
