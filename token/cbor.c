@@ -11,12 +11,6 @@
 
 /* Items. */
 
-static struct lk_cbor_head
-no_head(enum lk_err err)
-{
-    return (struct lk_cbor_head){.major = LK_CBOR_MAJOR_NONE, .err = (uint8_t)err};
-}
-
 /* A big-endian number of 1, 2, 4 or 8 bytes. A large machine takes eight bytes at once where there
  * are as many, and drops what it has no use for. */
 static uint64_t
@@ -33,51 +27,53 @@ argument_at(const uint8_t *at, const uint8_t *end, size_t len)
     return value;
 }
 
-struct lk_cbor_head
-lk_cbor_head_read(const uint8_t *pos, const uint8_t *end)
+void
+lk_cbor_head_read(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = {.len = 1};
-    size_t len;
+    size_t left = lk_cbor_left(in), len;
+    enum lk_err err = LK_ERR_TRUNCATED;
 
-    if (pos == end)
-        return no_head(LK_ERR_TRUNCATED);
-    head.major = pos[0] >> 5;
-    head.info = pos[0] & 31;
-    head.value = head.info;
-    if (head.info < 24)
-        return head;
+    if (left == 0)
+        goto none;
+    in->info = *in->pos & 31;
+    in->major = *in->pos++ >> 5;
+    in->value = in->info;
+    if (in->info < 24)
+        return;
     /* 28 to 30 are reserved; 31 is an indefinite length or a break, which we never take. */
-    if (head.info >= 28)
-        return no_head(LK_ERR_MALFORMED);
-    len = (size_t)1 << (head.info - 24);
-    if ((size_t)(end - pos) <= len)
-        return no_head(LK_ERR_TRUNCATED);
-    head.len = (uint8_t)(1 + len);
-    head.value = argument_at(pos + 1, end, len);
+    err = LK_ERR_MALFORMED;
+    if (in->info >= 28)
+        goto none;
+    len = (size_t)1 << (in->info - 24);
+    err = LK_ERR_TRUNCATED;
+    if (left <= len)
+        goto none;
+    in->value = argument_at(in->pos, in->end, len);
+    in->pos += len;
     /* RFC 8949 section 3.3: 0 to 31 have no two-byte form. */
-    if (head.major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && head.info == 24 && head.value < 32)
-        return no_head(LK_ERR_MALFORMED);
-    return head;
+    err = LK_ERR_MALFORMED;
+    if (in->major != LK_CBOR_MAJOR_FLOAT_OR_SIMPLE || len > 1 || in->value >= 32)
+        return;
+none:
+    lk_cbor_fail(in, err);
+    in->major = LK_CBOR_MAJOR_NONE;
 }
 
 /* Go over the content of a string, or step into a container: the items inside it. */
 static size_t
-content_enter(struct lk_cbor_in *in, struct lk_cbor_head head, size_t depth)
+content_enter(struct lk_cbor_in *in, size_t depth)
 {
-    size_t most = lk_cbor_left(in), each = 1;
+    size_t each = in->major == LK_CBOR_MAP ? 2 : 1;
 
-    if (head.major == LK_CBOR_BYTES || head.major == LK_CBOR_TEXT)
-        (void)lk_cbor_string_take(in, head);
-    if (head.major != LK_CBOR_ARRAY && head.major != LK_CBOR_MAP)
+    if (in->major == LK_CBOR_BYTES || in->major == LK_CBOR_TEXT)
+        (void)lk_cbor_string_take(in);
+    if (in->major != LK_CBOR_ARRAY && in->major != LK_CBOR_MAP)
         return 0;
-    if (head.major == LK_CBOR_MAP) {
-        most /= 2;
-        each = 2;
-    }
-    if (depth < LK_DEPTH_MAX && head.value <= most)
-        return (size_t)head.value * each;
-    lk_cbor_fail(in, depth < LK_DEPTH_MAX ? LK_ERR_TRUNCATED : LK_ERR_DEPTH);
-    return 0;
+    if (depth >= LK_DEPTH_MAX)
+        lk_cbor_fail(in, LK_ERR_DEPTH);
+    if (in->value > lk_cbor_left(in) >> (each - 1))
+        lk_cbor_fail(in, LK_ERR_TRUNCATED);
+    return (size_t)in->value * each;
 }
 
 /* Not recursive: depth costs a counter. */
@@ -85,18 +81,17 @@ const uint8_t *
 lk_cbor_item_end(const uint8_t *pos, const uint8_t *end, size_t depth, enum lk_err *err)
 {
     size_t left[LK_DEPTH_MAX]; /* by depth: items still to come in a container */
-    struct lk_cbor_in in = {pos, end, *err};
-    size_t around = depth;
+    struct lk_cbor_in in = {.pos = pos, .end = end, .err = *err};
+    size_t around = depth, items;
 
     for (;;) {
-        struct lk_cbor_head head = lk_cbor_head_take(&in);
-        size_t items = content_enter(&in, head, depth);
-
+        lk_cbor_head_take(&in);
+        items = content_enter(&in, depth);
         if (in.err != LK_OK)
             break;
         if (items > 0)
             left[depth++] = items;
-        if (items > 0 || head.major == LK_CBOR_TAG)
+        if (items > 0 || in.major == LK_CBOR_TAG)
             continue; /* what is inside is still to come */
         while (depth > around && --left[depth - 1] == 0)
             depth--;
@@ -111,49 +106,53 @@ lk_cbor_item_end(const uint8_t *pos, const uint8_t *end, size_t depth, enum lk_e
 static const uint8_t *
 known_item_end(const uint8_t *pos, const uint8_t *end)
 {
-    for (size_t items = 1; items > 0; items--) {
-        struct lk_cbor_head head = lk_cbor_head_read(pos, end);
+    struct lk_cbor_in in = {.pos = pos, .end = end};
 
-        pos += head.len;
-        if (head.major == LK_CBOR_BYTES || head.major == LK_CBOR_TEXT)
-            pos += head.value;
-        else if (head.major == LK_CBOR_ARRAY)
-            items += (size_t)head.value;
-        else if (head.major == LK_CBOR_MAP)
-            items += (size_t)head.value * 2;
-        else if (head.major == LK_CBOR_TAG)
+    for (size_t items = 1; items > 0; items--) {
+        lk_cbor_head_take(&in);
+        if (in.major == LK_CBOR_BYTES || in.major == LK_CBOR_TEXT)
+            in.pos += (size_t)in.value;
+        else if (in.major == LK_CBOR_ARRAY)
+            items += (size_t)in.value;
+        else if (in.major == LK_CBOR_MAP)
+            items += (size_t)in.value * 2;
+        else if (in.major == LK_CBOR_TAG)
             items++;
     }
-    return pos;
+    return in.pos;
 }
 
 /* Two keys, known to be well-formed. */
 static bool
 keys_equal(const uint8_t *a, const uint8_t *b, const uint8_t *end)
 {
-    struct lk_cbor_head head_a = lk_cbor_head_read(a, end), head_b = lk_cbor_head_read(b, end);
+    struct lk_cbor_in in_a = {.pos = a, .end = end}, in_b = {.pos = b, .end = end};
 
-    if (head_a.major != head_b.major || head_a.value != head_b.value)
+    lk_cbor_head_take(&in_a);
+    lk_cbor_head_take(&in_b);
+    if (in_a.major != in_b.major || in_a.value != in_b.value)
         return false;
-    return head_a.major < LK_CBOR_BYTES ||
-           memcmp(a + head_a.len, b + head_b.len, (size_t)head_a.value) == 0;
+    return in_a.major < LK_CBOR_BYTES || memcmp(in_a.pos, in_b.pos, (size_t)in_a.value) == 0;
 }
 
-/* Hold the keys from one number on against each other and against all that follow. */
-static bool
-some_keys_differ(const struct lk_cbor_keys *maps, size_t count, size_t from, const uint8_t *end)
+/* Some keys are held against each other and against all that follow, then the next ones. */
+bool
+lk_cbor_keys_differ(struct lk_cbor_keys a, struct lk_cbor_keys b, const uint8_t *end)
 {
     const uint8_t *held[LK_CBOR_KEYS_HELD];
-    size_t number = 0, holding = 0;
+    size_t all = a.pairs + b.pairs;
 
-    for (size_t m = 0; m < count; m++) {
-        const uint8_t *key = maps[m].first;
+    for (size_t from = 0; from < all; from += LK_CBOR_KEYS_HELD) {
+        const uint8_t *key = a.first;
+        size_t holding = 0;
 
-        for (size_t i = 0; i < maps[m].pairs; i++, number++) {
+        for (size_t i = 0; i < all; i++) {
+            if (i == a.pairs)
+                key = b.first;
             for (size_t k = 0; k < holding; k++)
                 if (keys_equal(held[k], key, end))
                     return false;
-            if (number >= from && holding < LK_CBOR_KEYS_HELD)
+            if (i >= from && holding < LK_CBOR_KEYS_HELD)
                 held[holding++] = key;
             key = known_item_end(known_item_end(key, end), end);
         }
@@ -161,43 +160,25 @@ some_keys_differ(const struct lk_cbor_keys *maps, size_t count, size_t from, con
     return true;
 }
 
-bool
-lk_cbor_keys_differ(const struct lk_cbor_keys *maps, size_t count, const uint8_t *end)
+/* IEEE 754 in whole numbers: small machines have no floats. From the highest bit down: the sign,
+ * the exponent, the fraction. */
+int64_t
+lk_cbor_date_of_float(uint64_t value, uint8_t info, enum lk_err *err)
 {
-    size_t all = 0;
+    unsigned width = 5 + 3 * (info - 25u), exponent, bias = (1u << (width - 1)) - 1;
+    uint64_t bits = value << (64 - (8u << (info - 24))), fraction = bits << (1 + width);
 
-    for (size_t m = 0; m < count; m++)
-        all += maps[m].pairs;
-    for (size_t from = 0; from < all; from += LK_CBOR_KEYS_HELD)
-        if (!some_keys_differ(maps, count, from, end))
-            return false;
-    return true;
-}
-
-/* IEEE 754 in whole numbers: small machines have no floats. */
-enum lk_err
-lk_cbor_date_of_float(struct lk_cbor_head head, int64_t *date_s)
-{
-    static const uint8_t forms[][2] = {{5, 10}, {8, 23}, {11, 52}}; /* bits of both parts */
-    unsigned width = forms[head.info - 25][0], point = forms[head.info - 25][1];
-    int bias = (1 << (width - 1)) - 1;
-    int exponent = (int)(head.value >> point & ((1u << width) - 1)) - bias;
-    uint64_t fraction = head.value & ((UINT64_C(1) << point) - 1);
-
-    if (head.value >> (width + point) != 0) /* minus zero is zero */
-        return exponent == -bias && fraction == 0 ? LK_OK : LK_ERR_RANGE;
-    if (exponent < 0)
-        return LK_OK; /* less than a second */
+    exponent = (unsigned)(bits >> 32) << 1 >> (32 - width);
+    if (bits == UINT64_C(1) << 63 || (bits >> 63 == 0 && exponent < bias))
+        return 0; /* minus zero; less than a second */
+    exponent -= bias;
     /* The greatest exponent is that of infinity and NaN; a half's is below our limit. */
-    if (exponent > bias || exponent > LK_CBOR_DATE_BITS ||
-        (exponent == LK_CBOR_DATE_BITS && fraction != 0))
-        return LK_ERR_RANGE;
-    fraction |= UINT64_C(1) << point;
-    if ((unsigned)exponent < point)
-        *date_s = (int64_t)(fraction >> (point - (unsigned)exponent));
-    else
-        *date_s = (int64_t)(fraction << ((unsigned)exponent - point));
-    return LK_OK;
+    if (bits >> 63 != 0 || exponent > bias || exponent > LK_CBOR_DATE_BITS ||
+        (exponent == LK_CBOR_DATE_BITS && fraction != 0)) {
+        *err = LK_ERR_RANGE;
+        return 0;
+    }
+    return (int64_t)((UINT64_C(1) << 63 | fraction >> 1) >> (63 - exponent));
 }
 
 /* The reader. Each of its steps takes from a copy of its place, and only a step that went well
@@ -214,7 +195,7 @@ fail(struct lk_cbor *r, enum lk_err err)
 static struct lk_cbor_in
 step_begin(const struct lk_cbor *r)
 {
-    struct lk_cbor_in in = {r->pos, r->end, r->err};
+    struct lk_cbor_in in = {.pos = r->pos, .end = r->end, .err = r->err};
 
     if (r->err != LK_OK)
         in.pos = in.end;
@@ -237,15 +218,15 @@ step_end(struct lk_cbor *r, const struct lk_cbor_in *in)
 }
 
 /* An item that is all head, of one type. */
-static struct lk_cbor_head
-head_step(struct lk_cbor *r, uint8_t major, uint8_t info_min, uint8_t info_max)
+static bool
+head_step(struct lk_cbor *r, struct lk_cbor_in *in, uint8_t major, uint8_t info_min,
+          uint8_t info_max)
 {
-    struct lk_cbor_in in = step_begin(r);
-    struct lk_cbor_head head = lk_cbor_head_take(&in);
-
-    if (head.major != major || head.info < info_min || head.info > info_max)
-        lk_cbor_fail(&in, LK_ERR_TYPE);
-    return step_end(r, &in) ? head : no_head(in.err);
+    *in = step_begin(r);
+    lk_cbor_head_take(in);
+    if (in->major != major || in->info < info_min || in->info > info_max)
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    return step_end(r, in);
 }
 
 void
@@ -295,33 +276,35 @@ lk_cbor_peek(struct lk_cbor *r)
 uint64_t
 lk_cbor_uint(struct lk_cbor *r)
 {
-    return head_step(r, LK_CBOR_UINT, 0, 27).value;
+    struct lk_cbor_in in;
+
+    return head_step(r, &in, LK_CBOR_UINT, 0, 27) ? in.value : 0;
 }
 
 int64_t
 lk_cbor_int(struct lk_cbor *r)
 {
     struct lk_cbor_in in = step_begin(r);
-    struct lk_cbor_head head = lk_cbor_head_take(&in);
 
-    if (head.major > LK_CBOR_NEGINT)
+    lk_cbor_head_take(&in);
+    if (in.major > LK_CBOR_NEGINT)
         lk_cbor_fail(&in, LK_ERR_TYPE);
-    else if (head.value > INT64_MAX)
+    else if (in.value > INT64_MAX)
         lk_cbor_fail(&in, LK_ERR_RANGE);
     if (!step_end(r, &in))
         return 0;
-    return head.major == LK_CBOR_NEGINT ? -1 - (int64_t)head.value : (int64_t)head.value;
+    return in.major == LK_CBOR_NEGINT ? -1 - (int64_t)in.value : (int64_t)in.value;
 }
 
 static struct lk_span
 string_step(struct lk_cbor *r, uint8_t major)
 {
     struct lk_cbor_in in = step_begin(r);
-    struct lk_cbor_head head = lk_cbor_head_take(&in);
     struct lk_span content = {NULL, 0};
 
-    if (head.major == major)
-        content = lk_cbor_string_take(&in, head);
+    lk_cbor_head_take(&in);
+    if (in.major == major)
+        content = lk_cbor_string_take(&in);
     else
         lk_cbor_fail(&in, LK_ERR_TYPE);
     return step_end(r, &in) ? content : (struct lk_span){NULL, 0};
@@ -342,13 +325,17 @@ lk_cbor_text(struct lk_cbor *r)
 bool
 lk_cbor_bool(struct lk_cbor *r)
 {
-    return head_step(r, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 20, 21).info == 21;
+    struct lk_cbor_in in;
+
+    return head_step(r, &in, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 20, 21) && in.info == 21;
 }
 
 void
 lk_cbor_null(struct lk_cbor *r)
 {
-    (void)head_step(r, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 22, 22);
+    struct lk_cbor_in in;
+
+    (void)head_step(r, &in, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 22, 22);
 }
 
 /* The bits of a half as those of a single (RFC 8949 appendix D, without libm). */
@@ -375,17 +362,19 @@ half_to_single(uint32_t half)
 double
 lk_cbor_float(struct lk_cbor *r)
 {
-    struct lk_cbor_head head = head_step(r, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 25, 27);
+    struct lk_cbor_in in;
     uint32_t bits;
     float single;
     double value;
 
     _Static_assert(sizeof(float) == 4 && sizeof(double) == 8, "IEEE 754 floats are assumed");
-    if (head.info == 27) {
-        memcpy(&value, &head.value, sizeof(value));
+    if (!head_step(r, &in, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 25, 27))
+        return 0;
+    if (in.info == 27) {
+        memcpy(&value, &in.value, sizeof(value));
         return value;
     }
-    bits = head.info == 25 ? half_to_single((uint32_t)head.value) : (uint32_t)head.value;
+    bits = in.info == 25 ? half_to_single((uint32_t)in.value) : (uint32_t)in.value;
     memcpy(&single, &bits, sizeof(single));
     return (double)single;
 }
@@ -394,9 +383,9 @@ uint64_t
 lk_cbor_tag(struct lk_cbor *r)
 {
     struct lk_cbor_in in = step_begin(r);
-    struct lk_cbor_head head = lk_cbor_head_take(&in);
 
-    if (head.major != LK_CBOR_TAG)
+    lk_cbor_head_take(&in);
+    if (in.major != LK_CBOR_TAG)
         lk_cbor_fail(&in, LK_ERR_TYPE);
     else if (in.pos == in.end)
         lk_cbor_fail(&in, LK_ERR_TRUNCATED);
@@ -404,7 +393,7 @@ lk_cbor_tag(struct lk_cbor *r)
     if (r->err != LK_OK)
         return 0;
     r->pos = in.pos; /* its content is the item */
-    return head.value;
+    return in.value;
 }
 
 void
@@ -445,7 +434,8 @@ map_check(struct lk_cbor_in in, size_t pairs, size_t depth)
         (void)lk_cbor_item_take(&in, depth);
         (void)lk_cbor_item_take(&in, depth);
     }
-    if (in.err == LK_OK && pairs > 1 && !lk_cbor_keys_differ(&keys, 1, in.end))
+    if (in.err == LK_OK && pairs > 1 &&
+        !lk_cbor_keys_differ(keys, (struct lk_cbor_keys){NULL, 0}, in.end))
         return LK_ERR_DUPLICATE;
     return in.err;
 }
@@ -521,25 +511,23 @@ lk_cbor_leave_map(struct lk_cbor *r)
 static bool
 map_seek(struct lk_cbor *r, uint8_t major, uint64_t value, const uint8_t *content)
 {
-    const uint8_t *pos;
-    struct lk_cbor_head head;
+    struct lk_cbor_in in = {.end = r->end};
 
     if (!is_inside(r, true))
         return false;
-    pos = r->end - r->level[r->depth - 1].from_end;
-    head = lk_cbor_head_read(pos, r->end);
-    pos += head.len;
-    for (uint32_t left = (uint32_t)head.value * 2; left > 0; left -= 2) {
-        const uint8_t *key_end = known_item_end(pos, r->end);
+    in.pos = r->end - r->level[r->depth - 1].from_end;
+    lk_cbor_head_take(&in);
+    for (uint32_t left = (uint32_t)in.value * 2; left > 0; left -= 2) {
+        const uint8_t *key_end = known_item_end(in.pos, in.end);
 
-        head = lk_cbor_head_read(pos, r->end);
-        if (head.major == major && head.value == value &&
-            (content == NULL || memcmp(pos + head.len, content, (size_t)value) == 0)) {
+        lk_cbor_head_take(&in);
+        if (in.major == major && in.value == value &&
+            (content == NULL || memcmp(in.pos, content, (size_t)value) == 0)) {
             r->pos = key_end;
             r->level[r->depth - 1].left = left - 1;
             return true;
         }
-        pos = known_item_end(key_end, r->end);
+        in.pos = known_item_end(key_end, in.end);
     }
     return false;
 }

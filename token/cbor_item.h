@@ -14,19 +14,13 @@
 #define LK_CBOR_MAJOR_FLOAT_OR_SIMPLE 7
 #define LK_CBOR_MAJOR_NONE            8 /* there is no item */
 
-/** What is left to read. */
+/** What is left to read, and the head that was read last (RFC 8949 section 3). */
 struct lk_cbor_in {
     const uint8_t *pos, *end;
+    uint64_t value; /* argument of the head */
     enum lk_err err;
-};
-
-/** RFC 8949 section 3: the initial byte with its argument. Two registers wide. */
-struct lk_cbor_head {
-    uint64_t value;
-    uint8_t major;
-    uint8_t info;
-    uint8_t len; /* bytes of the head; 0: there is none, and err says why */
-    uint8_t err;
+    uint8_t major; /* LK_CBOR_MAJOR_NONE: there was none */
+    uint8_t info;  /* additional information: width of the argument, kind of a simple value */
 };
 
 /** The keys of a map that is known to be well-formed. */
@@ -35,8 +29,8 @@ struct lk_cbor_keys {
     size_t pairs;
 };
 
-/** Any head. LK_ERR_TRUNCATED, LK_ERR_MALFORMED. */
-struct lk_cbor_head lk_cbor_head_read(const uint8_t *pos, const uint8_t *end);
+/** Take any head. LK_ERR_TRUNCATED, LK_ERR_MALFORMED. */
+void lk_cbor_head_read(struct lk_cbor_in *in);
 
 /**
  * Behind the item at `pos`, which is well-formed to its end; `end`, and *err set, if it is not.
@@ -46,16 +40,29 @@ const uint8_t *lk_cbor_item_end(const uint8_t *pos, const uint8_t *end, size_t d
                                 enum lk_err *err);
 
 /**
- * No key twice in all these maps together, compared by value: 01 and 18 01 are the same key.
- * Costs a walk through the maps for every LK_CBOR_KEYS_HELD keys.
- * @param end  not before the end of any of them.
+ * No key twice in both maps together, compared by value: 01 and 18 01 are the same key. Costs a
+ * walk through the maps for every LK_CBOR_KEYS_HELD keys.
+ * @param end  not before the end of either.
  */
-bool lk_cbor_keys_differ(const struct lk_cbor_keys *maps, size_t count, const uint8_t *end);
+bool lk_cbor_keys_differ(struct lk_cbor_keys a, struct lk_cbor_keys b, const uint8_t *end);
 #define LK_CBOR_KEYS_HELD 16
 
-/** Seconds of a float, whose head this is, that may be a NumericDate: LK_ERR_RANGE. */
-enum lk_err lk_cbor_date_of_float(struct lk_cbor_head head, int64_t *date_s);
+/** A NumericDate that is a float, by its head. Sets *err to LK_ERR_RANGE if it cannot be one. */
+int64_t lk_cbor_date_of_float(uint64_t value, uint8_t info, enum lk_err *err);
 #define LK_CBOR_DATE_BITS 53 /* a NumericDate is at most 2^53 */
+
+/* On a small machine code is what costs, on a large one time. */
+#define LK_CBOR_IS_SMALL (sizeof(size_t) < 8)
+
+static inline struct lk_cbor_in
+lk_cbor_in_of(struct lk_span bytes)
+{
+    struct lk_cbor_in in = {.pos = bytes.ptr, .end = bytes.ptr};
+
+    if (bytes.ptr != NULL)
+        in.end += bytes.len;
+    return in;
+}
 
 static inline size_t
 lk_cbor_left(const struct lk_cbor_in *in)
@@ -71,29 +78,23 @@ lk_cbor_fail(struct lk_cbor_in *in, enum lk_err err)
     in->pos = in->end;
 }
 
-/** The next head, without moving: most are one byte. */
-static inline struct lk_cbor_head
-lk_cbor_head_peek(const struct lk_cbor_in *in)
-{
-    uint8_t initial;
-
-    if (in->pos == in->end || (*in->pos & 31) >= 24)
-        return lk_cbor_head_read(in->pos, in->end);
-    initial = *in->pos;
-    return (struct lk_cbor_head){
-        .value = initial & 31, .major = initial >> 5, .info = initial & 31, .len = 1};
-}
-
-static inline struct lk_cbor_head
+/** The next head. Nearly all are one byte, for which `in` may stay in registers. */
+static inline void
 lk_cbor_head_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = lk_cbor_head_peek(in);
+    if (LK_CBOR_IS_SMALL) {
+        lk_cbor_head_read(in);
+    } else if (in->pos == in->end || (*in->pos & 31) >= 24) {
+        struct lk_cbor_in copy = *in;
 
-    if (head.len == 0)
-        lk_cbor_fail(in, (enum lk_err)head.err);
-    else
-        in->pos += head.len;
-    return head;
+        lk_cbor_head_read(&copy);
+        *in = copy;
+    } else {
+        in->major = *in->pos >> 5;
+        in->info = *in->pos & 31;
+        in->value = in->info;
+        in->pos++;
+    }
 }
 
 /** Type of the next item by its first byte. */
@@ -105,25 +106,25 @@ lk_cbor_major(const struct lk_cbor_in *in)
 
 /** The content of a string whose head was just taken; absent with an error. */
 static inline struct lk_span
-lk_cbor_content_take(struct lk_cbor_in *in, struct lk_cbor_head head)
+lk_cbor_content_take(struct lk_cbor_in *in)
 {
     const uint8_t *content = in->pos;
 
-    if (head.value > lk_cbor_left(in)) {
+    if (in->value > lk_cbor_left(in)) {
         lk_cbor_fail(in, LK_ERR_TRUNCATED);
         return (struct lk_span){NULL, 0};
     }
-    in->pos += head.value;
-    return lk_span_of(content, (size_t)head.value);
+    in->pos += in->value;
+    return lk_span_of(content, (size_t)in->value);
 }
 
 /** The same, with the check that a text is UTF-8. */
 static inline struct lk_span
-lk_cbor_string_take(struct lk_cbor_in *in, struct lk_cbor_head head)
+lk_cbor_string_take(struct lk_cbor_in *in)
 {
-    struct lk_span content = lk_cbor_content_take(in, head);
+    struct lk_span content = lk_cbor_content_take(in);
 
-    if (head.major != LK_CBOR_TEXT || lk_utf8_is_valid(content))
+    if (in->major != LK_CBOR_TEXT || lk_utf8_is_valid(content))
         return content;
     lk_cbor_fail(in, LK_ERR_UTF8);
     return (struct lk_span){NULL, 0};
@@ -132,25 +133,24 @@ lk_cbor_string_take(struct lk_cbor_in *in, struct lk_cbor_head head)
 static inline struct lk_span
 lk_cbor_bytes_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = lk_cbor_head_take(in);
-
-    if (head.major != LK_CBOR_BYTES) {
+    lk_cbor_head_take(in);
+    if (in->major != LK_CBOR_BYTES) {
         lk_cbor_fail(in, LK_ERR_TYPE);
         return (struct lk_span){NULL, 0};
     }
-    return lk_cbor_content_take(in, head);
+    return lk_cbor_content_take(in);
 }
 
 /** Step into a container: its items, each a byte at least, or its pairs. */
 static inline size_t
 lk_cbor_container_take(struct lk_cbor_in *in, uint8_t major)
 {
-    struct lk_cbor_head head = lk_cbor_head_take(in);
-    size_t most = major == LK_CBOR_MAP ? lk_cbor_left(in) / 2 : lk_cbor_left(in);
-
-    if (head.major == major && head.value <= most)
-        return (size_t)head.value;
-    lk_cbor_fail(in, head.major == major ? LK_ERR_TRUNCATED : LK_ERR_TYPE);
+    lk_cbor_head_take(in);
+    if (in->major != major)
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    else if (in->value <= (major == LK_CBOR_MAP ? lk_cbor_left(in) / 2 : lk_cbor_left(in)))
+        return (size_t)in->value;
+    lk_cbor_fail(in, LK_ERR_TRUNCATED);
     return 0;
 }
 
@@ -170,16 +170,18 @@ lk_cbor_map_take(struct lk_cbor_in *in)
 static inline int64_t
 lk_cbor_date_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = lk_cbor_head_take(in);
-    int64_t date_s = 0;
     enum lk_err err = LK_ERR_RANGE;
+    int64_t date_s = 0;
 
-    if (head.major == LK_CBOR_UINT && head.value <= UINT64_C(1) << LK_CBOR_DATE_BITS)
-        return (int64_t)head.value;
-    if (head.major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && head.info >= 25)
-        err = lk_cbor_date_of_float(head, &date_s);
-    else if (head.major > LK_CBOR_NEGINT)
+    lk_cbor_head_take(in);
+    if (in->major == LK_CBOR_UINT && in->value <= UINT64_C(1) << LK_CBOR_DATE_BITS)
+        return (int64_t)in->value;
+    if (in->major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && in->info >= 25) {
+        err = LK_OK;
+        date_s = lk_cbor_date_of_float(in->value, in->info, &err);
+    } else if (in->major > LK_CBOR_NEGINT) {
         err = LK_ERR_TYPE;
+    }
     if (err != LK_OK)
         lk_cbor_fail(in, err);
     return date_s;
@@ -199,20 +201,19 @@ lk_cbor_item_take(struct lk_cbor_in *in, size_t depth)
 
 /**
  * The key of a map: an integer that fits int64_t, bytes, or text in UTF-8.
- * @return its head; the content of a string lies before in->pos.
+ * @return the content of a string.
  */
-static inline struct lk_cbor_head
+static inline struct lk_span
 lk_cbor_key_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = lk_cbor_head_take(in);
-
-    if (head.major > LK_CBOR_TEXT)
+    lk_cbor_head_take(in);
+    if (in->major == LK_CBOR_BYTES || in->major == LK_CBOR_TEXT)
+        return lk_cbor_string_take(in);
+    if (in->major > LK_CBOR_NEGINT)
         lk_cbor_fail(in, LK_ERR_TYPE);
-    else if (head.major >= LK_CBOR_BYTES)
-        (void)lk_cbor_string_take(in, head);
-    else if (head.value > INT64_MAX)
+    else if (in->value > INT64_MAX)
         lk_cbor_fail(in, LK_ERR_RANGE);
-    return head;
+    return (struct lk_span){NULL, 0};
 }
 
 #endif

@@ -7,9 +7,7 @@
 
 #include <string.h>
 
-#define TAG_ENCRYPT0   16
-#define ENCRYPT0_LEN   3 /* items of a COSE_Encrypt0 */
-#define THUMBPRINT_LEN 32
+#define TAG_ENCRYPT0 16
 
 /* Containers around what is read: the map of the claims, and that of a confirmation. */
 #define DEPTH_CLAIM 1
@@ -78,13 +76,11 @@ claim_by_name(struct lk_span name)
 static enum claim
 key_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = lk_cbor_key_take(in);
+    struct lk_span name = lk_cbor_key_take(in);
 
-    if (in->err != LK_OK)
-        return C_UNKNOWN;
-    if (head.major == LK_CBOR_TEXT)
-        return claim_by_name(lk_span_of(in->pos - head.value, (size_t)head.value));
-    return head.major == LK_CBOR_UINT && head.value <= C_SCOPE ? (enum claim)head.value : C_UNKNOWN;
+    if (in->major == LK_CBOR_TEXT)
+        return claim_by_name(name);
+    return in->major == LK_CBOR_UINT && in->value <= C_SCOPE ? (enum claim)in->value : C_UNKNOWN;
 }
 
 /* Is a text more than plain ASCII? Not zero: it may be, or it has NUL. */
@@ -106,28 +102,23 @@ text_odd(const uint8_t *begin, struct lk_span text)
     return odd;
 }
 
-/* UTF-8 without NUL, as in JSON: what ends up as a C string must not be cut short. On a small
- * machine it is code that costs, not time. */
-static bool
-text_is_valid(const uint8_t *begin, struct lk_span text)
-{
-    if (sizeof(size_t) >= sizeof(uint64_t) && text_odd(begin, text) == 0)
-        return true;
-    return lk_utf8_is_valid(text) && memchr(text.ptr, 0, text.len) == NULL;
-}
-
+/* UTF-8 without NUL, as in JSON: what ends up as a C string must not be cut short. */
 static struct lk_span
 text_take(struct lk_cbor_in *in, const uint8_t *begin)
 {
-    struct lk_cbor_head head = lk_cbor_head_take(in);
     struct lk_span text = {NULL, 0};
 
-    if (head.major == LK_CBOR_TEXT)
-        text = lk_cbor_content_take(in, head);
-    else
+    lk_cbor_head_take(in);
+    if (in->major != LK_CBOR_TEXT)
         lk_cbor_fail(in, LK_ERR_TYPE);
-    if (text.len > 0 && !text_is_valid(begin, text))
-        lk_cbor_fail(in, lk_utf8_is_valid(text) ? LK_ERR_MALFORMED : LK_ERR_UTF8);
+    else
+        text = lk_cbor_content_take(in);
+    if (text.len == 0 || (!LK_CBOR_IS_SMALL && text_odd(begin, text) == 0))
+        return text;
+    if (!lk_utf8_is_valid(text))
+        lk_cbor_fail(in, LK_ERR_UTF8);
+    if (memchr(text.ptr, 0, text.len) != NULL)
+        lk_cbor_fail(in, LK_ERR_MALFORMED);
     return text;
 }
 
@@ -145,11 +136,10 @@ texts_enter(struct lk_cbor_in *in, size_t max)
 static uint64_t
 count_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = lk_cbor_head_take(in);
-
-    if (head.major != LK_CBOR_UINT)
+    lk_cbor_head_take(in);
+    if (in->major != LK_CBOR_UINT)
         lk_cbor_fail(in, LK_ERR_TYPE);
-    return head.value;
+    return in->value;
 }
 
 /* A scope that is no text. RFC 9200 section 5.8.1 lets it be bytes, as an AIF structure is; RFC
@@ -166,41 +156,38 @@ scope_data_take(struct lk_cbor_in *in)
     return major == LK_CBOR_ARRAY ? item : (struct lk_span){NULL, 0};
 }
 
-/* COSE_Encrypt0 (RFC 9052 section 5.2), with its tag or without. */
-static bool
-is_encrypt0(struct lk_span item)
-{
-    struct lk_cbor_in in = {item.ptr, item.ptr + item.len, LK_OK};
-    struct lk_cbor_head head = lk_cbor_head_take(&in);
+/* Confirmation members: what they are (RFC 8747 section 3, RFC 9679 section 5.6). */
+static const struct {
+    uint8_t major, kind;
+    uint8_t value; /* of the head: length, items; 0: any, and another type is an error */
+} members[CNF_CKT + 1] = {
+    [0] = {LK_CBOR_MAJOR_NONE, LK_CNF_OTHER, 1}, /* one nobody knows */
+    [CNF_COSE_KEY] = {LK_CBOR_MAP, LK_CNF_KEY, 0},
+    [CNF_ENCRYPTED] = {LK_CBOR_ARRAY, LK_CNF_ENCRYPTED, 3}, /* a COSE_Encrypt0 */
+    [CNF_KID] = {LK_CBOR_BYTES, LK_CNF_KID, 0},
+    [CNF_OSC] = {LK_CBOR_MAJOR_NONE, LK_CNF_OTHER, 1},
+    [CNF_CKT] = {LK_CBOR_BYTES, LK_CNF_THUMBPRINT, 32},
+};
 
-    if (head.major == LK_CBOR_TAG && head.value == TAG_ENCRYPT0)
-        head = lk_cbor_head_take(&in);
-    return head.major == LK_CBOR_ARRAY && head.value == ENCRYPT0_LEN;
-}
-
-/* One member of a confirmation; the value stays absent if it says nothing we understand. */
+/* The value of a confirmation stays absent if the member says nothing we understand. */
 static void
-member_take(struct lk_cbor_in *in, uint64_t member, struct lk_claims *c)
+member_take(struct lk_cbor_in *in, size_t member, struct lk_claims *c)
 {
-    struct lk_cbor_head head = lk_cbor_head_peek(in);
     struct lk_span item = lk_cbor_item_take(in, DEPTH_CNF);
-    bool is_bytes = head.major == LK_CBOR_BYTES;
+    struct lk_cbor_in look = lk_cbor_in_of(item);
 
-    if (in->err != LK_OK || member == 0)
-        return;
-    if ((member == CNF_COSE_KEY && head.major != LK_CBOR_MAP) || (member == CNF_KID && !is_bytes))
+    lk_cbor_head_take(&look);
+    if (member == CNF_ENCRYPTED && look.major == LK_CBOR_TAG && look.value == TAG_ENCRYPT0)
+        lk_cbor_head_take(&look);
+    if (look.major == LK_CBOR_BYTES)
+        item = lk_cbor_content_take(&look);
+    if (look.major == members[member].major &&
+        (members[member].value == 0 || look.value == members[member].value)) {
+        c->cnf = (enum lk_cnf_kind)members[member].kind;
+        c->cnf_value = item;
+    } else if (members[member].value == 0) {
         lk_cbor_fail(in, LK_ERR_TYPE);
-    else if (member == CNF_COSE_KEY)
-        c->cnf = LK_CNF_KEY;
-    else if (member == CNF_KID)
-        c->cnf = LK_CNF_KID;
-    else if (member == CNF_ENCRYPTED && is_encrypt0(item))
-        c->cnf = LK_CNF_ENCRYPTED;
-    else if (member == CNF_CKT && is_bytes && head.value == THUMBPRINT_LEN)
-        c->cnf = LK_CNF_THUMBPRINT;
-    else
-        return;
-    c->cnf_value = is_bytes ? lk_span_of(item.ptr + head.len, (size_t)head.value) : item;
+    }
 }
 
 /* One known member makes it what it is, members nobody knows are passed over; two known ones could
@@ -213,13 +200,16 @@ confirmation_take(struct lk_cbor_in *in, struct lk_claims *c)
 
     keys.first = in->pos;
     for (size_t i = 0; i < keys.pairs && in->err == LK_OK; i++) {
-        struct lk_cbor_head key = lk_cbor_key_take(in);
-        uint64_t member = key.major == LK_CBOR_UINT && key.value <= CNF_CKT ? key.value : 0;
+        size_t member = 0;
 
+        (void)lk_cbor_key_take(in);
+        if (in->major == LK_CBOR_UINT && in->value <= CNF_CKT)
+            member = (size_t)in->value;
         known += member != 0;
         member_take(in, member, c);
     }
-    if (in->err == LK_OK && keys.pairs > 1 && !lk_cbor_keys_differ(&keys, 1, in->end))
+    if (in->err == LK_OK && keys.pairs > 1 &&
+        !lk_cbor_keys_differ(keys, (struct lk_cbor_keys){NULL, 0}, in->end))
         lk_cbor_fail(in, LK_ERR_DUPLICATE);
     if (known == 1 && c->cnf_value.ptr != NULL)
         return;
@@ -298,7 +288,8 @@ claims_take(struct lk_cbor_in *in, struct lk_claims *c)
             lk_cbor_fail(in, LK_ERR_TYPE);
         value_take(in, &fields[claim], c);
     }
-    if (in->err == LK_OK && unknown > 1 && !lk_cbor_keys_differ(&keys, 1, in->end))
+    if (in->err == LK_OK && unknown > 1 &&
+        !lk_cbor_keys_differ(keys, (struct lk_cbor_keys){NULL, 0}, in->end))
         lk_cbor_fail(in, LK_ERR_DUPLICATE);
     if (in->pos < in->end)
         lk_cbor_fail(in, LK_ERR_TRAILING);
@@ -317,13 +308,11 @@ claims_clear(struct lk_claims *c)
 enum lk_err
 lk_claims_read_cwt(struct lk_span payload, struct lk_claims *claims)
 {
-    struct lk_cbor_in in = {payload.ptr, payload.ptr, LK_OK};
+    struct lk_cbor_in in = lk_cbor_in_of(payload);
 
     claims_clear(claims);
     claims->format = LK_FORMAT_CWT;
     claims->raw = payload;
-    if (payload.ptr != NULL)
-        in.end += payload.len;
     claims_take(&in, claims);
     if (in.err != LK_OK)
         memset(claims, 0, sizeof(*claims));

@@ -49,20 +49,28 @@ struct bucket {
     struct lk_span kid;
 };
 
+/* The algorithm whose head was just taken. */
+static enum lk_alg
+alg_of(const struct lk_cbor_in *in)
+{
+    int64_t id = (int64_t)(in->value & INT64_MAX);
+
+    return lk_alg_from_cose(in->major == LK_CBOR_UINT ? id : -1 - id);
+}
+
 /* An algorithm is an integer or, registered for none of ours, a text. */
 static enum lk_alg
 alg_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = lk_cbor_head_take(in);
-
-    if (head.major == LK_CBOR_TEXT) {
-        (void)lk_cbor_string_take(in, head);
-        return LK_ALG_NONE;
-    }
-    if (head.major <= LK_CBOR_NEGINT && head.value <= INT64_MAX)
-        return lk_alg_from_cose(head.major == LK_CBOR_UINT ? (int64_t)head.value
-                                                           : -1 - (int64_t)head.value);
-    lk_cbor_fail(in, head.major <= LK_CBOR_NEGINT ? LK_ERR_RANGE : LK_ERR_TYPE);
+    lk_cbor_head_take(in);
+    if (in->major == LK_CBOR_TEXT)
+        (void)lk_cbor_string_take(in);
+    else if (in->major > LK_CBOR_NEGINT)
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    else if (in->value > INT64_MAX)
+        lk_cbor_fail(in, LK_ERR_RANGE);
+    else
+        return alg_of(in);
     return LK_ALG_NONE;
 }
 
@@ -71,36 +79,34 @@ alg_take(struct lk_cbor_in *in)
 static enum lk_err
 crit_read(struct lk_span crit, unsigned *named)
 {
-    struct lk_cbor_in in = {crit.ptr, crit.ptr + crit.len, LK_OK};
+    struct lk_cbor_in in = lk_cbor_in_of(crit);
     size_t count = lk_cbor_container_take(&in, LK_CBOR_ARRAY);
 
     if (count == 0)
         return LK_ERR_CRIT;
     for (size_t i = 0; i < count; i++) {
-        struct lk_cbor_head label = lk_cbor_head_take(&in);
-
-        if (label.major != LK_CBOR_UINT || (label.value != LABEL_ALG && label.value != LABEL_KID))
+        lk_cbor_head_take(&in);
+        if (in.major != LK_CBOR_UINT || (in.value != LABEL_ALG && in.value != LABEL_KID))
             return LK_ERR_CRIT;
-        *named |= 1u << label.value;
+        *named |= 1u << in.value;
     }
     return LK_OK;
 }
 
 /* Nothing in the unprotected bucket is believed but kid, which only chooses among our own keys. */
 static void
-parameter_take(struct lk_cbor_in *in, struct lk_cbor_head label, size_t depth, struct bucket *b)
+parameter_take(struct lk_cbor_in *in, unsigned label, size_t depth, struct bucket *b)
 {
-    uint64_t number = label.major == LK_CBOR_UINT ? label.value : 0;
     struct lk_span item;
     enum lk_err err = LK_OK;
 
-    if (number == LABEL_KID) {
+    if (label == LABEL_KID) {
         b->kid = lk_cbor_bytes_take(in);
-    } else if (number == LABEL_ALG && b->is_protected) {
+    } else if (label == LABEL_ALG && b->is_protected) {
         b->alg = alg_take(in);
     } else {
         item = lk_cbor_item_take(in, depth);
-        if (number == LABEL_CRIT && b->is_protected && in->err == LK_OK)
+        if (label == LABEL_CRIT && b->is_protected && in->err == LK_OK)
             err = crit_read(item, &b->crit);
     }
     if (err != LK_OK)
@@ -117,16 +123,18 @@ bucket_take(struct lk_cbor_in *from, size_t depth, struct bucket *b)
     b->keys.pairs = lk_cbor_map_take(&in);
     b->keys.first = in.pos;
     for (size_t i = 0; i < b->keys.pairs && in.err == LK_OK; i++) {
-        struct lk_cbor_head label = lk_cbor_key_take(&in);
+        unsigned label = 0;
 
-        if (label.major == LK_CBOR_BYTES)
+        (void)lk_cbor_key_take(&in);
+        if (in.major == LK_CBOR_BYTES)
             lk_cbor_fail(&in, LK_ERR_TYPE);
-        if (label.major != LK_CBOR_UINT || label.value >= LABEL_BITS) {
+        if (in.major != LK_CBOR_UINT || in.value >= LABEL_BITS) {
             b->others++;
         } else {
-            if ((b->seen >> label.value & 1) != 0)
+            label = (unsigned)in.value;
+            if ((b->seen >> label & 1) != 0)
                 lk_cbor_fail(&in, LK_ERR_DUPLICATE);
-            b->seen |= 1u << label.value;
+            b->seen |= 1u << label;
         }
         parameter_take(&in, label, depth + 1, b);
     }
@@ -137,7 +145,7 @@ bucket_take(struct lk_cbor_in *from, size_t depth, struct bucket *b)
 static enum lk_err
 protected_read(struct lk_cose *out, struct bucket *b)
 {
-    struct lk_cbor_in in = {out->protected_.ptr, out->protected_.ptr + out->protected_.len, LK_OK};
+    struct lk_cbor_in in = lk_cbor_in_of(out->protected_);
 
     if (out->protected_.len > 0)
         bucket_take(&in, 0, b);
@@ -157,11 +165,10 @@ protected_read(struct lk_cose *out, struct bucket *b)
 static enum lk_err
 buckets_check(const struct bucket *protected_, const struct bucket *unprotected, const uint8_t *end)
 {
-    const struct lk_cbor_keys keys[] = {protected_->keys, unprotected->keys};
-
     if ((protected_->seen & unprotected->seen) != 0)
         return LK_ERR_DUPLICATE;
-    if (protected_->others + unprotected->others > 1 && !lk_cbor_keys_differ(keys, 2, end))
+    if (protected_->others + unprotected->others > 1 &&
+        !lk_cbor_keys_differ(protected_->keys, unprotected->keys, end))
         return LK_ERR_DUPLICATE;
     if ((unprotected->seen >> LABEL_ALG & 1) != 0)
         return LK_ERR_ALG;
@@ -192,28 +199,31 @@ buckets_take(struct lk_cbor_in *in, struct lk_cose *out)
     out->unprotected_empty = unprotected.keys.pairs == 0;
 }
 
+/* Encrypt0, Encrypt, Mac, Sign: RFC 9052 section 2 */
+static bool
+is_other_cose(uint64_t tag)
+{
+    return tag == 16 || (tag >= 96 && tag <= 98);
+}
+
 /* Tag 61, if it is there, encloses a tagged COSE object (RFC 8392 section 6). */
 static void
 tags_take(struct lk_cbor_in *in, enum lk_cose_kind untagged, struct lk_cose *out)
 {
-    struct lk_cbor_head tag;
-
     out->kind = untagged;
     if (lk_cbor_major(in) != LK_CBOR_TAG) {
         if (untagged == LK_COSE_NONE)
             lk_cbor_fail(in, LK_ERR_TYPE);
         return;
     }
-    tag = lk_cbor_head_take(in);
-    out->cwt_tag = tag.value == TAG_CWT;
+    lk_cbor_head_take(in);
+    out->cwt_tag = in->value == TAG_CWT;
     if (out->cwt_tag)
-        tag = lk_cbor_head_take(in);
+        lk_cbor_head_take(in);
     out->cose_tag = true;
-    out->kind = (enum lk_cose_kind)tag.value;
-    if (tag.major == LK_CBOR_TAG && (tag.value == LK_COSE_SIGN1 || tag.value == LK_COSE_MAC0))
-        return;
-    /* Encrypt0, Encrypt, Mac, Sign: RFC 9052 section 2 */
-    if (tag.major == LK_CBOR_TAG && (tag.value == 16 || (tag.value >= 96 && tag.value <= 98)))
+    if (in->major == LK_CBOR_TAG && (in->value == LK_COSE_SIGN1 || in->value == LK_COSE_MAC0))
+        out->kind = (enum lk_cose_kind)in->value;
+    else if (in->major == LK_CBOR_TAG && is_other_cose(in->value))
         lk_cbor_fail(in, LK_ERR_UNSUPPORTED);
     else
         lk_cbor_fail(in, LK_ERR_MALFORMED);
@@ -222,8 +232,6 @@ tags_take(struct lk_cbor_in *in, enum lk_cose_kind untagged, struct lk_cose *out
 static void
 body_take(struct lk_cbor_in *in, struct lk_cose *out)
 {
-    struct lk_cbor_head payload;
-
     if (lk_cbor_container_take(in, LK_CBOR_ARRAY) != BODY_LEN)
         lk_cbor_fail(in, LK_ERR_MALFORMED);
     buckets_take(in, out);
@@ -232,8 +240,7 @@ body_take(struct lk_cbor_in *in, struct lk_cose *out)
     if (alg_is_mac(out->alg) != (out->kind == LK_COSE_MAC0))
         lk_cbor_fail(in, LK_ERR_ALG);
     /* nil: the content is elsewhere, which no token's is */
-    payload = lk_cbor_head_peek(in);
-    if (payload.major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && payload.info < 25)
+    if (lk_cbor_major(in) == LK_CBOR_SIMPLE && (*in->pos & 31) < 25)
         lk_cbor_fail(in, LK_ERR_MISSING);
     out->payload = lk_cbor_bytes_take(in);
     out->signature = lk_cbor_bytes_take(in);
@@ -244,10 +251,8 @@ body_take(struct lk_cbor_in *in, struct lk_cose *out)
 enum lk_err
 lk_cose_parse(struct lk_span message, enum lk_cose_kind untagged, struct lk_cose *out)
 {
-    struct lk_cbor_in in = {message.ptr, message.ptr, LK_OK};
+    struct lk_cbor_in in = lk_cbor_in_of(message);
 
-    if (message.ptr != NULL)
-        in.end += message.len;
     memset(out, 0, sizeof(*out));
     tags_take(&in, untagged, out);
     body_take(&in, out);
@@ -333,14 +338,14 @@ prefix_write(struct lk_cbor_out *w, enum lk_cose_kind kind, struct lk_span prote
 }
 
 /* A head in its shortest form. */
-static struct lk_cbor_head
-own_head_take(struct lk_cbor_in *in)
+static void
+own_head_take(struct lk_cbor_in *in, uint8_t major)
 {
-    struct lk_cbor_head head = lk_cbor_head_take(in);
+    const uint8_t *start = in->pos;
 
-    if (head.len != lk_cbor_head_len(head.value))
+    lk_cbor_head_take(in);
+    if (in->major != major || (size_t)(in->pos - start) != lk_cbor_head_len(in->value))
         lk_cbor_fail(in, LK_ERR_FORM);
-    return head;
 }
 
 static void
@@ -355,59 +360,58 @@ own_byte_take(struct lk_cbor_in *in, unsigned byte)
 static struct lk_span
 own_bytes_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = own_head_take(in);
-
-    if (head.major != LK_CBOR_BYTES)
-        lk_cbor_fail(in, LK_ERR_FORM);
-    return lk_cbor_content_take(in, head);
+    own_head_take(in, LK_CBOR_BYTES);
+    return lk_cbor_content_take(in);
 }
 
 /* An algorithm by the id we write. */
 static enum lk_alg
 own_alg_take(struct lk_cbor_in *in)
 {
-    struct lk_cbor_head head = own_head_take(in);
-    int64_t id = (int64_t)(head.value & INT64_MAX);
-    enum lk_alg alg;
+    uint8_t major = lk_cbor_major(in) == LK_CBOR_UINT ? LK_CBOR_UINT : LK_CBOR_NEGINT;
+    int64_t id;
 
-    if (head.major == LK_CBOR_NEGINT)
+    own_head_take(in, major);
+    id = (int64_t)(in->value & INT64_MAX);
+    if (major == LK_CBOR_NEGINT)
         id = -1 - id;
-    alg = lk_alg_from_cose(id);
-    if (head.major > LK_CBOR_NEGINT || head.value > INT64_MAX || lk_alg_to_cose(alg) != id)
+    if (in->value > INT64_MAX || lk_alg_to_cose(alg_of(in)) != id)
         lk_cbor_fail(in, LK_ERR_FORM);
-    return alg;
+    return alg_of(in);
 }
 
-/* What protected_write writes; the head of the byte string around it is still to come. */
+/* What protected_write writes, in its byte string. */
 static void
 own_protected_take(struct lk_cbor_in *in, struct lk_cose *out)
 {
-    struct lk_cbor_head around = own_head_take(in);
-    const uint8_t *start = in->pos;
+    const uint8_t *start;
+    uint64_t len;
 
+    own_head_take(in, LK_CBOR_BYTES);
+    len = in->value;
+    start = in->pos;
     own_byte_take(in, LK_CBOR_MAP << 5 | 2);
     own_byte_take(in, LABEL_ALG);
     out->alg = own_alg_take(in);
     own_byte_take(in, LABEL_KID);
     out->kid = own_bytes_take(in);
     out->protected_ = lk_span_of(start, (size_t)(in->pos - start));
-    if (around.major != LK_CBOR_BYTES || around.value != out->protected_.len)
+    if (out->protected_.len != len)
         lk_cbor_fail(in, LK_ERR_FORM);
 }
 
 bool
 lk_cose_parse_own(struct lk_span bytes, struct lk_cose *out)
 {
-    struct lk_cbor_in in = {bytes.ptr, bytes.ptr, LK_OK};
+    struct lk_cbor_in in = lk_cbor_in_of(bytes);
     uint64_t tag;
 
-    if (bytes.ptr != NULL)
-        in.end += bytes.len;
     *out = (struct lk_cose){
         .cwt_tag = true, .cose_tag = true, .kid_protected = true, .unprotected_empty = true};
     own_byte_take(&in, LK_CBOR_TAG << 5 | 24);
     own_byte_take(&in, TAG_CWT);
-    tag = lk_cbor_major(&in) == LK_CBOR_TAG ? own_head_take(&in).value : 0;
+    own_head_take(&in, LK_CBOR_TAG);
+    tag = in.value;
     own_byte_take(&in, LK_CBOR_ARRAY << 5 | BODY_LEN);
     own_protected_take(&in, out);
     own_byte_take(&in, LK_CBOR_MAP << 5);
