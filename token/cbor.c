@@ -11,6 +11,22 @@
 
 /* Items. */
 
+extern inline void lk_cbor_in_open(struct lk_cbor_in *in, struct lk_span bytes);
+extern inline size_t lk_cbor_left(const struct lk_cbor_in *in);
+extern inline void lk_cbor_head_take(struct lk_cbor_in *in);
+extern inline void lk_cbor_fail(struct lk_cbor_in *in, enum lk_err err);
+extern inline uint8_t lk_cbor_major(const struct lk_cbor_in *in);
+extern inline void lk_cbor_content_take(struct lk_cbor_in *in);
+extern inline void lk_cbor_string_take(struct lk_cbor_in *in);
+extern inline void lk_cbor_typed_take(struct lk_cbor_in *in, uint8_t major);
+extern inline void lk_cbor_bytes_take(struct lk_cbor_in *in);
+extern inline size_t lk_cbor_items_of(struct lk_cbor_in *in);
+extern inline size_t lk_cbor_container_take(struct lk_cbor_in *in, uint8_t major, size_t most);
+extern inline void lk_cbor_map_take(struct lk_cbor_in *in, struct lk_cbor_keys *keys);
+extern inline void lk_cbor_key_take(struct lk_cbor_in *in);
+extern inline int64_t lk_cbor_date_take(struct lk_cbor_in *in);
+extern inline void lk_cbor_item_take(struct lk_cbor_in *in, size_t depth);
+
 /* A big-endian number of 1, 2, 4 or 8 bytes. A large machine takes eight bytes at once where there
  * are as many, and drops what it has no use for. */
 static uint64_t
@@ -52,133 +68,151 @@ lk_cbor_head_read(struct lk_cbor_in *in)
     in->pos += len;
     /* RFC 8949 section 3.3: 0 to 31 have no two-byte form. */
     err = LK_ERR_MALFORMED;
-    if (in->major != LK_CBOR_MAJOR_FLOAT_OR_SIMPLE || len > 1 || in->value >= 32)
+    if (in->major != LK_CBOR_FLOAT_OR_SIMPLE || len > 1 || in->value >= 32)
         return;
 none:
     lk_cbor_fail(in, err);
-    in->major = LK_CBOR_MAJOR_NONE;
+    in->major = LK_CBOR_NONE;
+    in->value = 0;
 }
 
 /* Go over the content of a string, or step into a container: the items inside it. */
 static size_t
 content_enter(struct lk_cbor_in *in, size_t depth)
 {
-    size_t each = in->major == LK_CBOR_MAP ? 2 : 1;
-
-    if (in->major == LK_CBOR_BYTES || in->major == LK_CBOR_TEXT)
-        (void)lk_cbor_string_take(in);
-    if (in->major != LK_CBOR_ARRAY && in->major != LK_CBOR_MAP)
+    switch (in->major) {
+    case LK_CBOR_BYTES:
+    case LK_CBOR_TEXT:
+        lk_cbor_string_take(in);
         return 0;
-    if (depth >= LK_DEPTH_MAX)
-        lk_cbor_fail(in, LK_ERR_DEPTH);
-    if (in->value > lk_cbor_left(in) >> (each - 1))
-        lk_cbor_fail(in, LK_ERR_TRUNCATED);
-    return (size_t)in->value * each;
+    case LK_CBOR_ARRAY:
+    case LK_CBOR_MAP:
+        if (depth >= LK_DEPTH_MAX)
+            lk_cbor_fail(in, LK_ERR_DEPTH);
+        return lk_cbor_items_of(in);
+    case LK_CBOR_TAG:
+        return 1;
+    default:
+        return 0;
+    }
 }
 
 /* Not recursive: depth costs a counter. */
-const uint8_t *
-lk_cbor_item_end(const uint8_t *pos, const uint8_t *end, size_t depth, enum lk_err *err)
+void
+lk_cbor_item_pass(struct lk_cbor_in *in, size_t depth)
 {
     size_t left[LK_DEPTH_MAX]; /* by depth: items still to come in a container */
-    struct lk_cbor_in in = {.pos = pos, .end = end, .err = *err};
     size_t around = depth, items;
 
-    for (;;) {
-        lk_cbor_head_take(&in);
-        items = content_enter(&in, depth);
-        if (in.err != LK_OK)
-            break;
+    do {
+        lk_cbor_head_take(in);
+        items = content_enter(in, depth);
+        if (in->major == LK_CBOR_TAG)
+            continue; /* its content is the item */
         if (items > 0)
             left[depth++] = items;
-        if (items > 0 || in.major == LK_CBOR_TAG)
-            continue; /* what is inside is still to come */
-        while (depth > around && --left[depth - 1] == 0)
-            depth--;
-        if (depth == around)
-            break;
-    }
-    *err = in.err;
-    return in.pos;
+        else
+            while (depth > around && --left[depth - 1] == 0)
+                depth--;
+        items = depth - around;
+    } while (items > 0 && in->err == LK_OK);
 }
 
 /* The same for an item that is known to be well-formed. */
-static const uint8_t *
-known_item_end(const uint8_t *pos, const uint8_t *end)
+static void
+known_item_pass(struct lk_cbor_in *in)
 {
-    struct lk_cbor_in in = {.pos = pos, .end = end};
-
     for (size_t items = 1; items > 0; items--) {
-        lk_cbor_head_take(&in);
-        if (in.major == LK_CBOR_BYTES || in.major == LK_CBOR_TEXT)
-            in.pos += (size_t)in.value;
-        else if (in.major == LK_CBOR_ARRAY)
-            items += (size_t)in.value;
-        else if (in.major == LK_CBOR_MAP)
-            items += (size_t)in.value * 2;
-        else if (in.major == LK_CBOR_TAG)
+        lk_cbor_head_take(in);
+        if (in->major == LK_CBOR_BYTES || in->major == LK_CBOR_TEXT)
+            in->pos += (size_t)in->value;
+        else if (in->major == LK_CBOR_ARRAY || in->major == LK_CBOR_MAP)
+            items += (size_t)in->value << (in->major == LK_CBOR_MAP);
+        else if (in->major == LK_CBOR_TAG)
             items++;
     }
-    return in.pos;
 }
 
-/* Two keys, known to be well-formed. */
+/* Two keys that are known to be well-formed. Moves `in`, which ends behind them. */
 static bool
-keys_equal(const uint8_t *a, const uint8_t *b, const uint8_t *end)
+keys_equal(struct lk_cbor_in *in, const uint8_t *a, const uint8_t *b)
 {
-    struct lk_cbor_in in_a = {.pos = a, .end = end}, in_b = {.pos = b, .end = end};
+    uint64_t value;
+    uint8_t major;
 
-    lk_cbor_head_take(&in_a);
-    lk_cbor_head_take(&in_b);
-    if (in_a.major != in_b.major || in_a.value != in_b.value)
+    in->pos = a;
+    lk_cbor_head_take(in);
+    value = in->value;
+    major = in->major;
+    a = in->pos;
+    in->pos = b;
+    lk_cbor_head_take(in);
+    if (in->major != major || in->value != value)
         return false;
-    return in_a.major < LK_CBOR_BYTES || memcmp(in_a.pos, in_b.pos, (size_t)in_a.value) == 0;
+    return major < LK_CBOR_BYTES || memcmp(a, in->pos, (size_t)value) == 0;
 }
 
-/* Some keys are held against each other and against all that follow, then the next ones. */
-bool
-lk_cbor_keys_differ(struct lk_cbor_keys a, struct lk_cbor_keys b, const uint8_t *end)
+/* Some keys are held against each other and against all that follow; then the next ones. */
+void
+lk_cbor_keys_check(struct lk_cbor_in *in, const struct lk_cbor_keys *keys,
+                   const struct lk_cbor_keys *more)
 {
-    const uint8_t *held[LK_CBOR_KEYS_HELD];
-    size_t all = a.pairs + b.pairs;
+    const uint8_t *held[LK_CBOR_KEYS_HELD], *pos = in->pos, *key;
+    size_t all = keys->pairs + (more == NULL ? 0 : more->pairs);
 
-    for (size_t from = 0; from < all; from += LK_CBOR_KEYS_HELD) {
-        const uint8_t *key = a.first;
+    for (size_t from = 0; from < all && in->err == LK_OK; from += LK_CBOR_KEYS_HELD) {
         size_t holding = 0;
 
+        key = keys->first;
         for (size_t i = 0; i < all; i++) {
-            if (i == a.pairs)
-                key = b.first;
+            if (i == keys->pairs)
+                key = more->first;
             for (size_t k = 0; k < holding; k++)
-                if (keys_equal(held[k], key, end))
-                    return false;
+                if (keys_equal(in, held[k], key))
+                    in->err = LK_ERR_DUPLICATE;
             if (i >= from && holding < LK_CBOR_KEYS_HELD)
                 held[holding++] = key;
-            key = known_item_end(known_item_end(key, end), end);
+            in->pos = key;
+            known_item_pass(in);
+            known_item_pass(in);
+            key = in->pos;
         }
     }
-    return true;
+    in->pos = in->err == LK_OK ? pos : in->end;
 }
 
-/* IEEE 754 in whole numbers: small machines have no floats. From the highest bit down: the sign,
- * the exponent, the fraction. */
-int64_t
-lk_cbor_date_of_float(uint64_t value, uint8_t info, enum lk_err *err)
+/* The highest bits, moved behind those of `number`. */
+static uint64_t
+bits_take(uint64_t *bits, unsigned count, uint64_t number)
 {
-    unsigned width = 5 + 3 * (info - 25u), exponent, bias = (1u << (width - 1)) - 1;
-    uint64_t bits = value << (64 - (8u << (info - 24))), fraction = bits << (1 + width);
+    for (; count > 0; count--, *bits <<= 1)
+        number = number << 1 | *bits >> 63;
+    return number;
+}
 
-    exponent = (unsigned)(bits >> 32) << 1 >> (32 - width);
-    if (bits == UINT64_C(1) << 63 || (bits >> 63 == 0 && exponent < bias))
-        return 0; /* minus zero; less than a second */
+/* IEEE 754 in whole numbers: small machines have no floats. */
+void
+lk_cbor_float_cut(struct lk_cbor_in *in)
+{
+    unsigned width = 5 + 3 * (in->info - 25u), exponent, bias = (1u << (width - 1)) - 1;
+    uint64_t bits = in->value, sign;
+
+    (void)bits_take(&bits, 64 - (8u << (in->info - 24)), 0);
+    sign = bits_take(&bits, 1, 0);
+    in->value = 0; /* minus zero; less than a second */
+    if (bits == 0)
+        return;
+    exponent = (unsigned)bits_take(&bits, width, 0);
+    if (sign == 0 && exponent < bias)
+        return;
+    in->value = UINT64_MAX;
     exponent -= bias;
     /* The greatest exponent is that of infinity and NaN; a half's is below our limit. */
-    if (bits >> 63 != 0 || exponent > bias || exponent > LK_CBOR_DATE_BITS ||
-        (exponent == LK_CBOR_DATE_BITS && fraction != 0)) {
-        *err = LK_ERR_RANGE;
-        return 0;
+    if (sign == 0 && exponent <= bias && exponent <= LK_CBOR_DATE_BITS) {
+        in->value = bits_take(&bits, exponent, 1);
+        if (exponent == LK_CBOR_DATE_BITS && bits != 0)
+            in->value++; /* beyond it by less than a second */
     }
-    return (int64_t)((UINT64_C(1) << 63 | fraction >> 1) >> (63 - exponent));
 }
 
 /* The reader. Each of its steps takes from a copy of its place, and only a step that went well
@@ -261,14 +295,14 @@ lk_cbor_peek(struct lk_cbor *r)
     struct lk_cbor_in in = step_begin(r);
     uint8_t major = lk_cbor_major(&in), info;
 
-    if (major == LK_CBOR_MAJOR_NONE)
+    if (major == LK_CBOR_NONE)
         return LK_CBOR_END;
     info = *in.pos & 31;
     if (info >= 28) {
         fail(r, LK_ERR_MALFORMED);
         return LK_CBOR_END;
     }
-    if (major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && info >= 25)
+    if (major == LK_CBOR_FLOAT_OR_SIMPLE && info >= 25)
         return LK_CBOR_FLOAT;
     return (enum lk_cbor_type)major;
 }
@@ -300,14 +334,10 @@ static struct lk_span
 string_step(struct lk_cbor *r, uint8_t major)
 {
     struct lk_cbor_in in = step_begin(r);
-    struct lk_span content = {NULL, 0};
 
-    lk_cbor_head_take(&in);
-    if (in.major == major)
-        content = lk_cbor_string_take(&in);
-    else
-        lk_cbor_fail(&in, LK_ERR_TYPE);
-    return step_end(r, &in) ? content : (struct lk_span){NULL, 0};
+    lk_cbor_typed_take(&in, major);
+    lk_cbor_string_take(&in);
+    return step_end(r, &in) ? in.content : (struct lk_span){NULL, 0};
 }
 
 struct lk_span
@@ -327,7 +357,7 @@ lk_cbor_bool(struct lk_cbor *r)
 {
     struct lk_cbor_in in;
 
-    return head_step(r, &in, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 20, 21) && in.info == 21;
+    return head_step(r, &in, LK_CBOR_FLOAT_OR_SIMPLE, 20, 21) && in.info == 21;
 }
 
 void
@@ -335,7 +365,7 @@ lk_cbor_null(struct lk_cbor *r)
 {
     struct lk_cbor_in in;
 
-    (void)head_step(r, &in, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 22, 22);
+    (void)head_step(r, &in, LK_CBOR_FLOAT_OR_SIMPLE, 22, 22);
 }
 
 /* The bits of a half as those of a single (RFC 8949 appendix D, without libm). */
@@ -368,7 +398,7 @@ lk_cbor_float(struct lk_cbor *r)
     double value;
 
     _Static_assert(sizeof(float) == 4 && sizeof(double) == 8, "IEEE 754 floats are assumed");
-    if (!head_step(r, &in, LK_CBOR_MAJOR_FLOAT_OR_SIMPLE, 25, 27))
+    if (!head_step(r, &in, LK_CBOR_FLOAT_OR_SIMPLE, 25, 27))
         return 0;
     if (in.info == 27) {
         memcpy(&value, &in.value, sizeof(value));
@@ -406,9 +436,9 @@ struct lk_span
 lk_cbor_raw(struct lk_cbor *r)
 {
     struct lk_cbor_in in = step_begin(r);
-    struct lk_span item = lk_cbor_item_take(&in, r->depth);
 
-    return step_end(r, &in) ? item : (struct lk_span){NULL, 0};
+    lk_cbor_item_take(&in, r->depth);
+    return step_end(r, &in) ? in.content : (struct lk_span){NULL, 0};
 }
 
 int64_t
@@ -431,12 +461,11 @@ map_check(struct lk_cbor_in in, size_t pairs, size_t depth)
     for (size_t i = 0; i < pairs && in.err == LK_OK; i++) {
         if (lk_cbor_major(&in) > LK_CBOR_TEXT && in.pos < in.end)
             lk_cbor_fail(&in, LK_ERR_TYPE);
-        (void)lk_cbor_item_take(&in, depth);
-        (void)lk_cbor_item_take(&in, depth);
+        lk_cbor_item_pass(&in, depth);
+        lk_cbor_item_pass(&in, depth);
     }
-    if (in.err == LK_OK && pairs > 1 &&
-        !lk_cbor_keys_differ(keys, (struct lk_cbor_keys){NULL, 0}, in.end))
-        return LK_ERR_DUPLICATE;
+    if (pairs > 1)
+        lk_cbor_keys_check(&in, &keys, NULL);
     return in.err;
 }
 
@@ -449,7 +478,7 @@ container_enter(struct lk_cbor *r, uint8_t major)
 
     if (r->depth >= LK_DEPTH_MAX && lk_cbor_major(&in) == major)
         lk_cbor_fail(&in, LK_ERR_DEPTH);
-    count = lk_cbor_container_take(&in, major);
+    count = lk_cbor_container_take(&in, major, SIZE_MAX);
     if (major == LK_CBOR_MAP && in.err == LK_OK)
         in.err = map_check(in, count, r->depth + 1);
     if (!step_end(r, &in))
@@ -518,16 +547,20 @@ map_seek(struct lk_cbor *r, uint8_t major, uint64_t value, const uint8_t *conten
     in.pos = r->end - r->level[r->depth - 1].from_end;
     lk_cbor_head_take(&in);
     for (uint32_t left = (uint32_t)in.value * 2; left > 0; left -= 2) {
-        const uint8_t *key_end = known_item_end(in.pos, in.end);
+        const uint8_t *key = in.pos;
+        bool found;
 
         lk_cbor_head_take(&in);
-        if (in.major == major && in.value == value &&
-            (content == NULL || memcmp(in.pos, content, (size_t)value) == 0)) {
-            r->pos = key_end;
+        found = in.major == major && in.value == value &&
+                (content == NULL || memcmp(in.pos, content, (size_t)value) == 0);
+        in.pos = key;
+        known_item_pass(&in);
+        if (found) {
+            r->pos = in.pos;
             r->level[r->depth - 1].left = left - 1;
             return true;
         }
-        in.pos = known_item_end(key_end, in.end);
+        known_item_pass(&in);
     }
     return false;
 }

@@ -5,21 +5,29 @@
  * Nothing is kept between items: who steps into a container counts its items himself. As with
  * latchkey/cbor.h the first error sticks. It also moves to the end, so that whatever is read after
  * it finds nothing and no step has to ask.
+ *
+ * The steps are inline functions of C with one definition each in cbor.o: a compiler that is asked
+ * for speed expands them, one that is asked for size calls them.
  */
 #ifndef LK_CBOR_ITEM_H
 #define LK_CBOR_ITEM_H
 
 #include <latchkey/cbor.h>
 
-#define LK_CBOR_MAJOR_FLOAT_OR_SIMPLE 7
-#define LK_CBOR_MAJOR_NONE            8 /* there is no item */
+#define LK_CBOR_FLOAT_OR_SIMPLE 7
+#define LK_CBOR_NONE            8  /* there is no item */
+#define LK_CBOR_DATE_BITS       53 /* a NumericDate is at most 2^53 */
 
-/** What is left to read, and the head that was read last (RFC 8949 section 3). */
+/* Where code costs more than time does. */
+#define LK_CBOR_IS_SMALL (sizeof(size_t) < sizeof(uint64_t))
+
+/** What is left to read, and what was read last. */
 struct lk_cbor_in {
     const uint8_t *pos, *end;
-    uint64_t value; /* argument of the head */
+    struct lk_span content; /* of a string, or a whole item; absent with an error */
+    uint64_t value;         /* of the head: its argument (RFC 8949 section 3) */
     enum lk_err err;
-    uint8_t major; /* LK_CBOR_MAJOR_NONE: there was none */
+    uint8_t major; /* LK_CBOR_NONE: there was no head */
     uint8_t info;  /* additional information: width of the argument, kind of a simple value */
 };
 
@@ -33,187 +41,173 @@ struct lk_cbor_keys {
 void lk_cbor_head_read(struct lk_cbor_in *in);
 
 /**
- * Behind the item at `pos`, which is well-formed to its end; `end`, and *err set, if it is not.
+ * Take a whole item, well-formed to its end.
  * @param depth  containers that are open around it; more than LK_DEPTH_MAX in all: LK_ERR_DEPTH.
  */
-const uint8_t *lk_cbor_item_end(const uint8_t *pos, const uint8_t *end, size_t depth,
-                                enum lk_err *err);
+void lk_cbor_item_pass(struct lk_cbor_in *in, size_t depth);
 
 /**
- * No key twice in both maps together, compared by value: 01 and 18 01 are the same key. Costs a
- * walk through the maps for every LK_CBOR_KEYS_HELD keys.
- * @param end  not before the end of either.
+ * LK_ERR_DUPLICATE for a key that is twice in a map, or in two maps together. Compared by value: 01
+ * and 18 01 are the same key. Costs a walk through the maps for every LK_CBOR_KEYS_HELD keys.
+ * @param in    ends not before either map does; nothing happens if an error has stuck to it.
+ * @param more  NULL: there is one map.
  */
-bool lk_cbor_keys_differ(struct lk_cbor_keys a, struct lk_cbor_keys b, const uint8_t *end);
-#define LK_CBOR_KEYS_HELD 16
+void lk_cbor_keys_check(struct lk_cbor_in *in, const struct lk_cbor_keys *keys,
+                        const struct lk_cbor_keys *more);
+#define LK_CBOR_KEYS_HELD (LK_CBOR_IS_SMALL ? 4 : 16)
 
-/** A NumericDate that is a float, by its head. Sets *err to LK_ERR_RANGE if it cannot be one. */
-int64_t lk_cbor_date_of_float(uint64_t value, uint8_t info, enum lk_err *err);
-#define LK_CBOR_DATE_BITS 53 /* a NumericDate is at most 2^53 */
+/** Put whole seconds in the place of a float whose head was just taken; UINT64_MAX: none. */
+void lk_cbor_float_cut(struct lk_cbor_in *in);
 
-/* On a small machine code is what costs, on a large one time. */
-#define LK_CBOR_IS_SMALL (sizeof(size_t) < 8)
-
-static inline struct lk_cbor_in
-lk_cbor_in_of(struct lk_span bytes)
+inline void
+lk_cbor_in_open(struct lk_cbor_in *in, struct lk_span bytes)
 {
-    struct lk_cbor_in in = {.pos = bytes.ptr, .end = bytes.ptr};
-
+    in->pos = bytes.ptr;
+    in->end = bytes.ptr;
+    in->err = LK_OK;
     if (bytes.ptr != NULL)
-        in.end += bytes.len;
-    return in;
+        in->end += bytes.len;
 }
 
-static inline size_t
+inline size_t
 lk_cbor_left(const struct lk_cbor_in *in)
 {
     return (size_t)(in->end - in->pos);
 }
 
-static inline void
+inline void
 lk_cbor_fail(struct lk_cbor_in *in, enum lk_err err)
 {
     if (in->err == LK_OK)
         in->err = err;
     in->pos = in->end;
+    in->content = (struct lk_span){NULL, 0};
 }
 
-/** The next head. Nearly all are one byte, for which `in` may stay in registers. */
-static inline void
+/** The next head. Nearly all are one byte. */
+inline void
 lk_cbor_head_take(struct lk_cbor_in *in)
 {
-    if (LK_CBOR_IS_SMALL) {
+    if (LK_CBOR_IS_SMALL || in->pos == in->end || (*in->pos & 31) >= 24) {
         lk_cbor_head_read(in);
-    } else if (in->pos == in->end || (*in->pos & 31) >= 24) {
-        struct lk_cbor_in copy = *in;
-
-        lk_cbor_head_read(&copy);
-        *in = copy;
-    } else {
-        in->major = *in->pos >> 5;
-        in->info = *in->pos & 31;
-        in->value = in->info;
-        in->pos++;
+        return;
     }
+    in->major = *in->pos >> 5;
+    in->info = *in->pos & 31;
+    in->value = in->info;
+    in->pos++;
 }
 
 /** Type of the next item by its first byte. */
-static inline uint8_t
+inline uint8_t
 lk_cbor_major(const struct lk_cbor_in *in)
 {
-    return in->pos == in->end ? LK_CBOR_MAJOR_NONE : *in->pos >> 5;
+    return in->pos == in->end ? LK_CBOR_NONE : *in->pos >> 5;
 }
 
-/** The content of a string whose head was just taken; absent with an error. */
-static inline struct lk_span
+/** The content of a string whose head was just taken. */
+inline void
 lk_cbor_content_take(struct lk_cbor_in *in)
 {
-    const uint8_t *content = in->pos;
-
-    if (in->value > lk_cbor_left(in)) {
+    in->content = (struct lk_span){in->pos, (size_t)in->value};
+    if (in->value > lk_cbor_left(in))
         lk_cbor_fail(in, LK_ERR_TRUNCATED);
-        return (struct lk_span){NULL, 0};
-    }
-    in->pos += in->value;
-    return lk_span_of(content, (size_t)in->value);
+    else
+        in->pos += (size_t)in->value;
 }
 
 /** The same, with the check that a text is UTF-8. */
-static inline struct lk_span
+inline void
 lk_cbor_string_take(struct lk_cbor_in *in)
 {
-    struct lk_span content = lk_cbor_content_take(in);
-
-    if (in->major != LK_CBOR_TEXT || lk_utf8_is_valid(content))
-        return content;
-    lk_cbor_fail(in, LK_ERR_UTF8);
-    return (struct lk_span){NULL, 0};
+    lk_cbor_content_take(in);
+    if (in->major == LK_CBOR_TEXT && !lk_utf8_is_valid(in->content))
+        lk_cbor_fail(in, LK_ERR_UTF8);
 }
 
-static inline struct lk_span
-lk_cbor_bytes_take(struct lk_cbor_in *in)
-{
-    lk_cbor_head_take(in);
-    if (in->major != LK_CBOR_BYTES) {
-        lk_cbor_fail(in, LK_ERR_TYPE);
-        return (struct lk_span){NULL, 0};
-    }
-    return lk_cbor_content_take(in);
-}
-
-/** Step into a container: its items, each a byte at least, or its pairs. */
-static inline size_t
-lk_cbor_container_take(struct lk_cbor_in *in, uint8_t major)
+/** A head of one type. */
+inline void
+lk_cbor_typed_take(struct lk_cbor_in *in, uint8_t major)
 {
     lk_cbor_head_take(in);
     if (in->major != major)
         lk_cbor_fail(in, LK_ERR_TYPE);
-    else if (in->value <= (major == LK_CBOR_MAP ? lk_cbor_left(in) / 2 : lk_cbor_left(in)))
-        return (size_t)in->value;
+}
+
+inline void
+lk_cbor_bytes_take(struct lk_cbor_in *in)
+{
+    lk_cbor_typed_take(in, LK_CBOR_BYTES);
+    lk_cbor_content_take(in);
+}
+
+/** Items inside the array or map whose head was just taken, each a byte at least. */
+inline size_t
+lk_cbor_items_of(struct lk_cbor_in *in)
+{
+    unsigned is_map = in->major == LK_CBOR_MAP;
+
+    if (in->value <= lk_cbor_left(in) >> is_map)
+        return (size_t)in->value << is_map;
     lk_cbor_fail(in, LK_ERR_TRUNCATED);
     return 0;
 }
 
-/** Step into a map of at most LK_MEMBERS_MAX pairs; its keys are still to be told apart. */
-static inline size_t
-lk_cbor_map_take(struct lk_cbor_in *in)
+/** Step into an array or map of at most `most` items: LK_ERR_LIMIT. @return its items, or pairs. */
+inline size_t
+lk_cbor_container_take(struct lk_cbor_in *in, uint8_t major, size_t most)
 {
-    size_t pairs = lk_cbor_container_take(in, LK_CBOR_MAP);
-
-    if (pairs <= LK_MEMBERS_MAX)
-        return pairs;
-    lk_cbor_fail(in, LK_ERR_LIMIT);
-    return 0;
+    lk_cbor_typed_take(in, major);
+    (void)lk_cbor_items_of(in);
+    if (in->value > most)
+        lk_cbor_fail(in, LK_ERR_LIMIT);
+    return in->err == LK_OK ? (size_t)in->value : 0;
 }
 
-/** NumericDate: an integer, or a float that is cut to whole seconds (latchkey/cbor.h). */
-static inline int64_t
-lk_cbor_date_take(struct lk_cbor_in *in)
+/** Step into a map; its keys are still to be told apart. */
+inline void
+lk_cbor_map_take(struct lk_cbor_in *in, struct lk_cbor_keys *keys)
 {
-    enum lk_err err = LK_ERR_RANGE;
-    int64_t date_s = 0;
-
-    lk_cbor_head_take(in);
-    if (in->major == LK_CBOR_UINT && in->value <= UINT64_C(1) << LK_CBOR_DATE_BITS)
-        return (int64_t)in->value;
-    if (in->major == LK_CBOR_MAJOR_FLOAT_OR_SIMPLE && in->info >= 25) {
-        err = LK_OK;
-        date_s = lk_cbor_date_of_float(in->value, in->info, &err);
-    } else if (in->major > LK_CBOR_NEGINT) {
-        err = LK_ERR_TYPE;
-    }
-    if (err != LK_OK)
-        lk_cbor_fail(in, err);
-    return date_s;
+    keys->pairs = lk_cbor_container_take(in, LK_CBOR_MAP, LK_MEMBERS_MAX);
+    keys->first = in->pos;
 }
 
-/** A whole item as encoded; absent with an error. */
-static inline struct lk_span
-lk_cbor_item_take(struct lk_cbor_in *in, size_t depth)
-{
-    const uint8_t *start = in->pos;
-    enum lk_err err = in->err; /* by itself, so that `in` may stay in registers */
-
-    in->pos = lk_cbor_item_end(start, in->end, depth, &err);
-    in->err = err;
-    return err == LK_OK ? lk_span_of(start, (size_t)(in->pos - start)) : (struct lk_span){NULL, 0};
-}
-
-/**
- * The key of a map: an integer that fits int64_t, bytes, or text in UTF-8.
- * @return the content of a string.
- */
-static inline struct lk_span
+/** The key of a map: an integer that fits int64_t, bytes, or text in UTF-8. */
+inline void
 lk_cbor_key_take(struct lk_cbor_in *in)
 {
     lk_cbor_head_take(in);
-    if (in->major == LK_CBOR_BYTES || in->major == LK_CBOR_TEXT)
-        return lk_cbor_string_take(in);
-    if (in->major > LK_CBOR_NEGINT)
+    if (in->major > LK_CBOR_TEXT)
         lk_cbor_fail(in, LK_ERR_TYPE);
+    else if (in->major >= LK_CBOR_BYTES)
+        lk_cbor_string_take(in);
     else if (in->value > INT64_MAX)
         lk_cbor_fail(in, LK_ERR_RANGE);
-    return (struct lk_span){NULL, 0};
+}
+
+/** NumericDate: an integer, or a float that is cut to whole seconds (latchkey/cbor.h). */
+inline int64_t
+lk_cbor_date_take(struct lk_cbor_in *in)
+{
+    lk_cbor_head_take(in);
+    if (in->major == LK_CBOR_FLOAT_OR_SIMPLE && in->info >= 25)
+        lk_cbor_float_cut(in);
+    else if (in->major > LK_CBOR_NEGINT)
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    if (in->major == LK_CBOR_NEGINT || in->value > UINT64_C(1) << LK_CBOR_DATE_BITS)
+        lk_cbor_fail(in, LK_ERR_RANGE);
+    return (int64_t)in->value;
+}
+
+/** A whole item; as encoded it is the content. */
+inline void
+lk_cbor_item_take(struct lk_cbor_in *in, size_t depth)
+{
+    const uint8_t *start = in->pos;
+
+    lk_cbor_item_pass(in, depth);
+    if (in->err == LK_OK)
+        in->content = (struct lk_span){start, (size_t)(in->pos - start)};
 }
 
 #endif

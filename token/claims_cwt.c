@@ -34,52 +34,50 @@ enum claim {
 
 enum kind { K_SKIP, K_TEXT, K_BYTES, K_DATE, K_COUNT, K_AUDIENCE, K_CHILDREN, K_CNF, K_SCOPE };
 
-/* How the value of a claim is read, and where it goes. */
-#define AT(member) offsetof(struct lk_claims, member)
+/* How the value of a claim is read, and where it goes: the words of the struct before it, and the
+ * flags before its own. */
+#define AT(member)   (offsetof(struct lk_claims, member) / sizeof(size_t))
+#define FLAG(member) (offsetof(struct lk_claims, member) - offsetof(struct lk_claims, has_expires))
 static const struct field {
-    enum kind kind;
-    uint16_t value, flag; /* offsets */
+    uint8_t kind, value, flag;
 } fields[] = {
+    [C_UNKNOWN] = {K_SKIP, 0, 0},
     [C_ISS] = {K_TEXT, AT(issuer), 0},
     [C_SUB] = {K_TEXT, AT(subject), 0},
-    [C_AUD] = {K_AUDIENCE, AT(audience), AT(audience_count)},
-    [C_EXP] = {K_DATE, AT(expires_s), AT(has_expires)},
-    [C_NBF] = {K_DATE, AT(not_before_s), AT(has_not_before)},
-    [C_IAT] = {K_DATE, AT(issued_s), AT(has_issued)},
+    [C_AUD] = {K_AUDIENCE, AT(audience), 0},
+    [C_EXP] = {K_DATE, AT(expires_s), FLAG(has_expires)},
+    [C_NBF] = {K_DATE, AT(not_before_s), FLAG(has_not_before)},
+    [C_IAT] = {K_DATE, AT(issued_s), FLAG(has_issued)},
     [C_ID] = {K_BYTES, AT(token_id), 0},
     [C_CNF] = {K_CNF, 0, 0},
     [C_SCOPE] = {K_SCOPE, AT(scope), 0},
     [C_TYPE] = {K_TEXT, AT(type), 0},
     [C_TENANT] = {K_TEXT, AT(tenant), 0},
-    [C_GENERATION] = {K_COUNT, AT(generation), AT(has_generation)},
-    [C_CHILDREN] = {K_CHILDREN, AT(children), AT(children_count)},
+    [C_GENERATION] = {K_COUNT, AT(generation), FLAG(has_generation)},
+    [C_CHILDREN] = {K_CHILDREN, AT(children), 0},
 };
 
+_Static_assert(sizeof(struct lk_claims) / sizeof(size_t) <= UINT8_MAX, "a byte tells the place");
+
+/* Our own claims in the order of the enum, each behind its length. */
 static enum claim
 claim_by_name(struct lk_span name)
 {
-    static const struct {
-        char name[8];
-        uint8_t len;
-        uint8_t claim;
-    } names[] = {{"dty", 3, C_TYPE},
-                 {"tnt", 3, C_TENANT},
-                 {"gen", 3, C_GENERATION},
-                 {"children", 8, C_CHILDREN}};
+    static const uint8_t names[] = "\3dty\3tnt\3gen\10children";
+    const uint8_t *at = names;
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (name.len == names[i].len && memcmp(name.ptr, names[i].name, name.len) == 0)
-            return (enum claim)names[i].claim;
+    for (unsigned claim = C_TYPE; claim <= C_CHILDREN; claim++, at += 1 + *at)
+        if (name.len == *at && memcmp(name.ptr, at + 1, name.len) == 0)
+            return (enum claim)claim;
     return C_UNKNOWN;
 }
 
 static enum claim
 key_take(struct lk_cbor_in *in)
 {
-    struct lk_span name = lk_cbor_key_take(in);
-
+    lk_cbor_key_take(in);
     if (in->major == LK_CBOR_TEXT)
-        return claim_by_name(name);
+        return claim_by_name(in->content);
     return in->major == LK_CBOR_UINT && in->value <= C_SCOPE ? (enum claim)in->value : C_UNKNOWN;
 }
 
@@ -103,57 +101,30 @@ text_odd(const uint8_t *begin, struct lk_span text)
 }
 
 /* UTF-8 without NUL, as in JSON: what ends up as a C string must not be cut short. */
-static struct lk_span
+static void
 text_take(struct lk_cbor_in *in, const uint8_t *begin)
 {
-    struct lk_span text = {NULL, 0};
-
-    lk_cbor_head_take(in);
-    if (in->major != LK_CBOR_TEXT)
-        lk_cbor_fail(in, LK_ERR_TYPE);
-    else
-        text = lk_cbor_content_take(in);
-    if (text.len == 0 || (!LK_CBOR_IS_SMALL && text_odd(begin, text) == 0))
-        return text;
-    if (!lk_utf8_is_valid(text))
+    lk_cbor_typed_take(in, LK_CBOR_TEXT);
+    lk_cbor_content_take(in);
+    if (in->content.len == 0 || (!LK_CBOR_IS_SMALL && text_odd(begin, in->content) == 0))
+        return;
+    if (!lk_utf8_is_valid(in->content))
         lk_cbor_fail(in, LK_ERR_UTF8);
-    if (memchr(text.ptr, 0, text.len) != NULL)
+    else if (memchr(in->content.ptr, 0, in->content.len) != NULL)
         lk_cbor_fail(in, LK_ERR_MALFORMED);
-    return text;
-}
-
-/* Step into an array of texts. */
-static size_t
-texts_enter(struct lk_cbor_in *in, size_t max)
-{
-    size_t count = lk_cbor_container_take(in, LK_CBOR_ARRAY);
-
-    if (count > max)
-        lk_cbor_fail(in, LK_ERR_LIMIT);
-    return count;
-}
-
-static uint64_t
-count_take(struct lk_cbor_in *in)
-{
-    lk_cbor_head_take(in);
-    if (in->major != LK_CBOR_UINT)
-        lk_cbor_fail(in, LK_ERR_TYPE);
-    return in->value;
 }
 
 /* A scope that is no text. RFC 9200 section 5.8.1 lets it be bytes, as an AIF structure is; RFC
  * 9237 has that as an array. */
-static struct lk_span
-scope_data_take(struct lk_cbor_in *in)
+static void
+scope_data_take(struct lk_cbor_in *in, uint8_t major, struct lk_claims *c)
 {
-    uint8_t major = lk_cbor_major(in);
-    struct lk_span item;
-
     if (major == LK_CBOR_BYTES)
-        return lk_cbor_bytes_take(in);
-    item = lk_cbor_item_take(in, DEPTH_CLAIM);
-    return major == LK_CBOR_ARRAY ? item : (struct lk_span){NULL, 0};
+        lk_cbor_bytes_take(in);
+    else
+        lk_cbor_item_take(in, DEPTH_CLAIM);
+    if (major == LK_CBOR_BYTES || major == LK_CBOR_ARRAY)
+        c->scope_data = in->content;
 }
 
 /* Confirmation members: what they are (RFC 8747 section 3, RFC 9679 section 5.6). */
@@ -161,11 +132,11 @@ static const struct {
     uint8_t major, kind;
     uint8_t value; /* of the head: length, items; 0: any, and another type is an error */
 } members[CNF_CKT + 1] = {
-    [0] = {LK_CBOR_MAJOR_NONE, LK_CNF_OTHER, 1}, /* one nobody knows */
+    [0] = {LK_CBOR_NONE, LK_CNF_OTHER, 1}, /* one nobody knows */
     [CNF_COSE_KEY] = {LK_CBOR_MAP, LK_CNF_KEY, 0},
     [CNF_ENCRYPTED] = {LK_CBOR_ARRAY, LK_CNF_ENCRYPTED, 3}, /* a COSE_Encrypt0 */
     [CNF_KID] = {LK_CBOR_BYTES, LK_CNF_KID, 0},
-    [CNF_OSC] = {LK_CBOR_MAJOR_NONE, LK_CNF_OTHER, 1},
+    [CNF_OSC] = {LK_CBOR_NONE, LK_CNF_OTHER, 1},
     [CNF_CKT] = {LK_CBOR_BYTES, LK_CNF_THUMBPRINT, 32},
 };
 
@@ -173,18 +144,25 @@ static const struct {
 static void
 member_take(struct lk_cbor_in *in, size_t member, struct lk_claims *c)
 {
-    struct lk_span item = lk_cbor_item_take(in, DEPTH_CNF);
-    struct lk_cbor_in look = lk_cbor_in_of(item);
+    const uint8_t *start = in->pos;
+    uint64_t value;
+    uint8_t major;
 
-    lk_cbor_head_take(&look);
-    if (member == CNF_ENCRYPTED && look.major == LK_CBOR_TAG && look.value == TAG_ENCRYPT0)
-        lk_cbor_head_take(&look);
-    if (look.major == LK_CBOR_BYTES)
-        item = lk_cbor_content_take(&look);
-    if (look.major == members[member].major &&
-        (members[member].value == 0 || look.value == members[member].value)) {
+    lk_cbor_head_take(in);
+    if (member == CNF_ENCRYPTED && in->major == LK_CBOR_TAG && in->value == TAG_ENCRYPT0)
+        lk_cbor_head_take(in);
+    major = in->major;
+    value = in->value;
+    if (major == LK_CBOR_BYTES) {
+        lk_cbor_content_take(in);
+    } else if (in->err == LK_OK) {
+        in->pos = start;
+        lk_cbor_item_take(in, DEPTH_CNF);
+    }
+    if (major == members[member].major &&
+        (members[member].value == 0 || value == members[member].value)) {
         c->cnf = (enum lk_cnf_kind)members[member].kind;
-        c->cnf_value = item;
+        c->cnf_value = in->content;
     } else if (members[member].value == 0) {
         lk_cbor_fail(in, LK_ERR_TYPE);
     }
@@ -195,22 +173,20 @@ member_take(struct lk_cbor_in *in, size_t member, struct lk_claims *c)
 static void
 confirmation_take(struct lk_cbor_in *in, struct lk_claims *c)
 {
-    struct lk_cbor_keys keys = {NULL, lk_cbor_map_take(in)};
+    struct lk_cbor_keys keys;
     size_t known = 0;
 
-    keys.first = in->pos;
+    lk_cbor_map_take(in, &keys);
     for (size_t i = 0; i < keys.pairs && in->err == LK_OK; i++) {
         size_t member = 0;
 
-        (void)lk_cbor_key_take(in);
+        lk_cbor_key_take(in);
         if (in->major == LK_CBOR_UINT && in->value <= CNF_CKT)
             member = (size_t)in->value;
         known += member != 0;
         member_take(in, member, c);
     }
-    if (in->err == LK_OK && keys.pairs > 1 &&
-        !lk_cbor_keys_differ(keys, (struct lk_cbor_keys){NULL, 0}, in->end))
-        lk_cbor_fail(in, LK_ERR_DUPLICATE);
+    lk_cbor_keys_check(in, &keys, NULL);
     if (known == 1 && c->cnf_value.ptr != NULL)
         return;
     c->cnf = LK_CNF_OTHER;
@@ -218,63 +194,69 @@ confirmation_take(struct lk_cbor_in *in, struct lk_claims *c)
 }
 
 static void
+texts_take(struct lk_cbor_in *in, const uint8_t *begin, struct lk_span *texts, size_t count)
+{
+    for (; count > 0 && in->err == LK_OK; count--) {
+        text_take(in, begin);
+        *texts++ = in->content;
+    }
+}
+
+static void
 value_take(struct lk_cbor_in *in, const struct field *field, struct lk_claims *c)
 {
-    void *value = (uint8_t *)c + field->value;
-    struct lk_span *texts = value;
-    size_t count = 0, most = 0;
+    void *value = (size_t *)(void *)c + field->value;
+    bool *flags = (bool *)c + offsetof(struct lk_claims, has_expires);
+    uint8_t major = lk_cbor_major(in);
+    size_t count = 1;
 
-    switch (field->kind) {
+    switch ((enum kind)field->kind) {
     case K_SKIP:
-        (void)lk_cbor_item_take(in, DEPTH_CLAIM);
-        break;
-    case K_TEXT:
-        count = 1;
-        break;
-    case K_BYTES:
-        *(struct lk_span *)value = lk_cbor_bytes_take(in);
-        break;
+        lk_cbor_item_pass(in, DEPTH_CLAIM);
+        return;
     case K_DATE:
         *(int64_t *)value = lk_cbor_date_take(in);
-        *((bool *)c + field->flag) = true;
-        break;
+        flags[field->flag] = true;
+        return;
     case K_COUNT:
-        *(uint64_t *)value = count_take(in);
-        *((bool *)c + field->flag) = true;
-        break;
-    case K_AUDIENCE:
-        count = 1;
-        if (lk_cbor_major(in) == LK_CBOR_ARRAY)
-            most = LK_AUDIENCE_MAX;
-        break;
-    case K_CHILDREN:
-        most = LK_CHILDREN_MAX;
-        break;
+        lk_cbor_typed_take(in, LK_CBOR_UINT);
+        *(uint64_t *)value = in->value;
+        flags[field->flag] = true;
+        return;
+    case K_BYTES:
+        lk_cbor_bytes_take(in);
+        *(struct lk_span *)value = in->content;
+        return;
     case K_CNF:
         confirmation_take(in, c);
-        break;
+        return;
     case K_SCOPE:
-        if (lk_cbor_major(in) == LK_CBOR_TEXT)
-            count = 1;
-        else
-            c->scope_data = scope_data_take(in);
+        if (major == LK_CBOR_TEXT)
+            break;
+        scope_data_take(in, major, c);
+        return;
+    case K_AUDIENCE:
+        if (major == LK_CBOR_ARRAY)
+            count = lk_cbor_container_take(in, LK_CBOR_ARRAY, LK_AUDIENCE_MAX);
+        c->audience_count = count;
+        break;
+    case K_CHILDREN:
+        count = lk_cbor_container_take(in, LK_CBOR_ARRAY, LK_CHILDREN_MAX);
+        c->children_count = count;
+        break;
+    case K_TEXT:
         break;
     }
-    if (most > 0)
-        count = texts_enter(in, most);
-    if (field->kind == K_AUDIENCE || field->kind == K_CHILDREN)
-        *(size_t *)(void *)((uint8_t *)c + field->flag) = count;
-    for (size_t i = 0; i < count && in->err == LK_OK; i++)
-        texts[i] = text_take(in, c->raw.ptr);
+    texts_take(in, c->raw.ptr, value, count);
 }
 
 static void
 claims_take(struct lk_cbor_in *in, struct lk_claims *c)
 {
-    struct lk_cbor_keys keys = {NULL, lk_cbor_map_take(in)};
+    struct lk_cbor_keys keys;
     unsigned seen = 0, unknown = 0;
 
-    keys.first = in->pos;
+    lk_cbor_map_take(in, &keys);
     for (size_t i = 0; i < keys.pairs && in->err == LK_OK; i++) {
         enum claim claim = key_take(in);
 
@@ -288,18 +270,22 @@ claims_take(struct lk_cbor_in *in, struct lk_claims *c)
             lk_cbor_fail(in, LK_ERR_TYPE);
         value_take(in, &fields[claim], c);
     }
-    if (in->err == LK_OK && unknown > 1 &&
-        !lk_cbor_keys_differ(keys, (struct lk_cbor_keys){NULL, 0}, in->end))
-        lk_cbor_fail(in, LK_ERR_DUPLICATE);
+    if (unknown > 1)
+        lk_cbor_keys_check(in, &keys, NULL);
     if (in->pos < in->end)
         lk_cbor_fail(in, LK_ERR_TRAILING);
 }
 
-/* Empty but for the texts of arrays, which their counts guard. For lengths like these a call is
- * faster than what compilers put in the place of memset. */
+/* Empty. The texts of arrays are guarded by their counts, and clearing them takes as long as
+ * reading the rest. For lengths like these a call is faster than what compilers put in the place of
+ * memset. */
 static void
 claims_clear(struct lk_claims *c)
 {
+    if (LK_CBOR_IS_SMALL) {
+        memset(c, 0, sizeof(*c));
+        return;
+    }
     lk_wipe(c, offsetof(struct lk_claims, audience));
     c->audience_count = 0;
     memset(&c->children_count, 0, sizeof(*c) - offsetof(struct lk_claims, children_count));
@@ -308,8 +294,9 @@ claims_clear(struct lk_claims *c)
 enum lk_err
 lk_claims_read_cwt(struct lk_span payload, struct lk_claims *claims)
 {
-    struct lk_cbor_in in = lk_cbor_in_of(payload);
+    struct lk_cbor_in in;
 
+    lk_cbor_in_open(&in, payload);
     claims_clear(claims);
     claims->format = LK_FORMAT_CWT;
     claims->raw = payload;

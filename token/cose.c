@@ -64,7 +64,7 @@ alg_take(struct lk_cbor_in *in)
 {
     lk_cbor_head_take(in);
     if (in->major == LK_CBOR_TEXT)
-        (void)lk_cbor_string_take(in);
+        lk_cbor_string_take(in);
     else if (in->major > LK_CBOR_NEGINT)
         lk_cbor_fail(in, LK_ERR_TYPE);
     else if (in->value > INT64_MAX)
@@ -79,9 +79,11 @@ alg_take(struct lk_cbor_in *in)
 static enum lk_err
 crit_read(struct lk_span crit, unsigned *named)
 {
-    struct lk_cbor_in in = lk_cbor_in_of(crit);
-    size_t count = lk_cbor_container_take(&in, LK_CBOR_ARRAY);
+    struct lk_cbor_in in;
+    size_t count;
 
+    lk_cbor_in_open(&in, crit);
+    count = lk_cbor_container_take(&in, LK_CBOR_ARRAY, SIZE_MAX);
     if (count == 0)
         return LK_ERR_CRIT;
     for (size_t i = 0; i < count; i++) {
@@ -97,17 +99,17 @@ crit_read(struct lk_span crit, unsigned *named)
 static void
 parameter_take(struct lk_cbor_in *in, unsigned label, size_t depth, struct bucket *b)
 {
-    struct lk_span item;
     enum lk_err err = LK_OK;
 
     if (label == LABEL_KID) {
-        b->kid = lk_cbor_bytes_take(in);
+        lk_cbor_bytes_take(in);
+        b->kid = in->content;
     } else if (label == LABEL_ALG && b->is_protected) {
         b->alg = alg_take(in);
     } else {
-        item = lk_cbor_item_take(in, depth);
+        lk_cbor_item_take(in, depth);
         if (label == LABEL_CRIT && b->is_protected && in->err == LK_OK)
-            err = crit_read(item, &b->crit);
+            err = crit_read(in->content, &b->crit);
     }
     if (err != LK_OK)
         lk_cbor_fail(in, err);
@@ -120,12 +122,11 @@ bucket_take(struct lk_cbor_in *from, size_t depth, struct bucket *b)
 {
     struct lk_cbor_in in = *from;
 
-    b->keys.pairs = lk_cbor_map_take(&in);
-    b->keys.first = in.pos;
+    lk_cbor_map_take(&in, &b->keys);
     for (size_t i = 0; i < b->keys.pairs && in.err == LK_OK; i++) {
         unsigned label = 0;
 
-        (void)lk_cbor_key_take(&in);
+        lk_cbor_key_take(&in);
         if (in.major == LK_CBOR_BYTES)
             lk_cbor_fail(&in, LK_ERR_TYPE);
         if (in.major != LK_CBOR_UINT || in.value >= LABEL_BITS) {
@@ -145,8 +146,9 @@ bucket_take(struct lk_cbor_in *from, size_t depth, struct bucket *b)
 static enum lk_err
 protected_read(struct lk_cose *out, struct bucket *b)
 {
-    struct lk_cbor_in in = lk_cbor_in_of(out->protected_);
+    struct lk_cbor_in in;
 
+    lk_cbor_in_open(&in, out->protected_);
     if (out->protected_.len > 0)
         bucket_take(&in, 0, b);
     if (in.pos < in.end)
@@ -162,17 +164,18 @@ protected_read(struct lk_cose *out, struct bucket *b)
 }
 
 /* RFC 9052 section 3: no label twice, neither in a bucket nor in both. */
-static enum lk_err
-buckets_check(const struct bucket *protected_, const struct bucket *unprotected, const uint8_t *end)
+static void
+buckets_check(struct lk_cbor_in *in, const struct bucket *protected_,
+              const struct bucket *unprotected)
 {
     if ((protected_->seen & unprotected->seen) != 0)
-        return LK_ERR_DUPLICATE;
-    if (protected_->others + unprotected->others > 1 &&
-        !lk_cbor_keys_differ(protected_->keys, unprotected->keys, end))
-        return LK_ERR_DUPLICATE;
+        lk_cbor_fail(in, LK_ERR_DUPLICATE);
+    if (protected_->others + unprotected->others > 1)
+        lk_cbor_keys_check(in, &protected_->keys, &unprotected->keys);
     if ((unprotected->seen >> LABEL_ALG & 1) != 0)
-        return LK_ERR_ALG;
-    return (unprotected->seen >> LABEL_CRIT & 1) != 0 ? LK_ERR_CRIT : LK_OK;
+        lk_cbor_fail(in, LK_ERR_ALG);
+    if ((unprotected->seen >> LABEL_CRIT & 1) != 0)
+        lk_cbor_fail(in, LK_ERR_CRIT);
 }
 
 static void
@@ -181,18 +184,15 @@ buckets_take(struct lk_cbor_in *in, struct lk_cose *out)
     struct bucket protected_ = {.is_protected = true}, unprotected = {.is_protected = false};
     enum lk_err err;
 
-    out->protected_ = lk_cbor_bytes_take(in);
+    lk_cbor_bytes_take(in);
+    out->protected_ = in->content;
     if (in->err != LK_OK)
         return;
     err = protected_read(out, &protected_);
     if (err != LK_OK)
         lk_cbor_fail(in, err);
     bucket_take(in, DEPTH_BODY, &unprotected);
-    if (in->err != LK_OK)
-        return;
-    err = buckets_check(&protected_, &unprotected, in->end);
-    if (err != LK_OK)
-        lk_cbor_fail(in, err);
+    buckets_check(in, &protected_, &unprotected);
     out->alg = protected_.alg;
     out->kid_protected = protected_.kid.ptr != NULL;
     out->kid = out->kid_protected ? protected_.kid : unprotected.kid;
@@ -232,7 +232,7 @@ tags_take(struct lk_cbor_in *in, enum lk_cose_kind untagged, struct lk_cose *out
 static void
 body_take(struct lk_cbor_in *in, struct lk_cose *out)
 {
-    if (lk_cbor_container_take(in, LK_CBOR_ARRAY) != BODY_LEN)
+    if (lk_cbor_container_take(in, LK_CBOR_ARRAY, SIZE_MAX) != BODY_LEN)
         lk_cbor_fail(in, LK_ERR_MALFORMED);
     buckets_take(in, out);
     if (out->alg == LK_ALG_NONE)
@@ -242,8 +242,10 @@ body_take(struct lk_cbor_in *in, struct lk_cose *out)
     /* nil: the content is elsewhere, which no token's is */
     if (lk_cbor_major(in) == LK_CBOR_SIMPLE && (*in->pos & 31) < 25)
         lk_cbor_fail(in, LK_ERR_MISSING);
-    out->payload = lk_cbor_bytes_take(in);
-    out->signature = lk_cbor_bytes_take(in);
+    lk_cbor_bytes_take(in);
+    out->payload = in->content;
+    lk_cbor_bytes_take(in);
+    out->signature = in->content;
     if (in->pos < in->end)
         lk_cbor_fail(in, LK_ERR_TRAILING);
 }
@@ -251,8 +253,9 @@ body_take(struct lk_cbor_in *in, struct lk_cose *out)
 enum lk_err
 lk_cose_parse(struct lk_span message, enum lk_cose_kind untagged, struct lk_cose *out)
 {
-    struct lk_cbor_in in = lk_cbor_in_of(message);
+    struct lk_cbor_in in;
 
+    lk_cbor_in_open(&in, message);
     memset(out, 0, sizeof(*out));
     tags_take(&in, untagged, out);
     body_take(&in, out);
@@ -361,7 +364,8 @@ static struct lk_span
 own_bytes_take(struct lk_cbor_in *in)
 {
     own_head_take(in, LK_CBOR_BYTES);
-    return lk_cbor_content_take(in);
+    lk_cbor_content_take(in);
+    return in->content;
 }
 
 /* An algorithm by the id we write. */
@@ -403,9 +407,10 @@ own_protected_take(struct lk_cbor_in *in, struct lk_cose *out)
 bool
 lk_cose_parse_own(struct lk_span bytes, struct lk_cose *out)
 {
-    struct lk_cbor_in in = lk_cbor_in_of(bytes);
+    struct lk_cbor_in in;
     uint64_t tag;
 
+    lk_cbor_in_open(&in, bytes);
     *out = (struct lk_cose){
         .cwt_tag = true, .cose_tag = true, .kid_protected = true, .unprotected_empty = true};
     own_byte_take(&in, LK_CBOR_TAG << 5 | 24);
