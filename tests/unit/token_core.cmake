@@ -6,6 +6,7 @@ endfunction()
 
 lk_token_test(bytes_test SOURCES bytes_test.c LIBS latchkey::token)
 lk_token_test(cbor_test SOURCES cbor_test.c LIBS latchkey::token)
+lk_token_test(cwt_test SOURCES cwt_test.c crypto_fake.c LIBS latchkey::token)
 lk_token_test(json_test SOURCES json_test.c LIBS latchkey::token)
 lk_token_test(keys_test SOURCES keys_test.c LIBS latchkey::verify)
 lk_token_test(crypto_openssl_test SOURCES crypto_openssl_test.c
@@ -15,6 +16,10 @@ if(TARGET dep::jansson)
 endif()
 lk_token_test(token_test SOURCES token_test.c LIBS latchkey::verify)
 lk_token_test(token_fail_test SOURCES token_fail_test.c crypto_fake.c LIBS latchkey::token)
+
+# Flash and stack of a CWT reader on a Cortex-M4 stay under their limits.
+add_test(NAME token_sizes COMMAND "${PROJECT_SOURCE_DIR}/token/sizes" --check)
+set_tests_properties(token_sizes PROPERTIES SKIP_RETURN_CODE 77)
 
 # lk_replay(name LIBS ...): the corpus of a fuzz target as a plain test.
 function(lk_replay name)
