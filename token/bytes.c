@@ -46,32 +46,40 @@ lk_wipe(void *ptr, size_t len)
     __asm__ volatile("" : : "r"(ptr) : "memory");
 }
 
-/* Bytes of the sequence a lead byte begins, and the range of its second byte, which is where
- * overlong forms, surrogates and values above U+10FFFF show (Unicode, table 3-7). */
+/* Bytes from `at` that are seen to be ASCII a machine word at a time. */
 static size_t
-utf8_lead(uint8_t lead, uint8_t *low, uint8_t *high)
+ascii_len(const uint8_t *at, size_t len)
 {
-    *low = 0x80;
-    *high = 0xbf;
-    if (lead < 0x80)
-        return 1;
-    if (lead >= 0xc2 && lead <= 0xdf)
-        return 2;
-    if (lead >= 0xe0 && lead <= 0xef) {
-        if (lead == 0xe0)
-            *low = 0xa0;
-        if (lead == 0xed)
-            *high = 0x9f;
-        return 3;
+    const size_t highs = SIZE_MAX / 255 * 0x80;
+    size_t seen = 0, word;
+
+    for (; len - seen >= sizeof(word); seen += sizeof(word)) {
+        memcpy(&word, at + seen, sizeof(word));
+        if ((word & highs) != 0)
+            break;
     }
-    if (lead >= 0xf0 && lead <= 0xf4) {
-        if (lead == 0xf0)
-            *low = 0x90;
-        if (lead == 0xf4)
-            *high = 0x8f;
-        return 4;
+    return seen;
+}
+
+/* Length of the sequence that begins with a byte beyond ASCII (RFC 3629); 0 if it is none. */
+static size_t
+utf8_sequence_len(const uint8_t *at, size_t left)
+{
+    uint32_t code = at[0];
+    size_t more = code < 0xe0 ? 1 : code < 0xf0 ? 2 : 3;
+
+    if (code < 0xc2 || code > 0xf4 || left <= more)
+        return 0;
+    code &= 0x3fu >> more;
+    for (size_t i = 1; i <= more; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (at[i] & 0x3fu);
     }
-    return 0;
+    /* Too long for what it is, a surrogate, or no character at all */
+    if ((more > 1 && code < 1u << (5 * more + 1)) || code >> 11 == 0x1b || code > 0x10ffff)
+        return 0;
+    return more + 1;
 }
 
 bool
@@ -80,19 +88,14 @@ lk_utf8_is_valid(struct lk_span text)
     size_t at = 0;
 
     while (at < text.len) {
-        uint8_t low, high;
-        size_t len = utf8_lead(text.ptr[at], &low, &high);
+        size_t len = 1;
 
-        if (len == 0 || len > text.len - at)
+        if (text.ptr[at] >= 0x80)
+            len = utf8_sequence_len(text.ptr + at, text.len - at);
+        else if (sizeof(size_t) >= 8 && text.len - at >= sizeof(size_t))
+            len += ascii_len(text.ptr + at + 1, text.len - at - 1);
+        if (len == 0)
             return false;
-        for (size_t i = 1; i < len; i++) {
-            uint8_t byte = text.ptr[at + i];
-
-            if (byte < low || byte > high)
-                return false;
-            low = 0x80;
-            high = 0xbf;
-        }
         at += len;
     }
     return true;

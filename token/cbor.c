@@ -1,16 +1,222 @@
 #include "cbor_head.h"
+#include "cbor_item.h"
 
 #include <string.h>
 
-/* RFC 8949 section 3: the initial byte with its argument. */
-struct head {
-    uint8_t major;
-    uint8_t info;
-    uint64_t value;
-};
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define FROM_BE64(number) __builtin_bswap64(number)
+#else
+#define FROM_BE64(number) (number)
+#endif
 
-#define MAJOR_FLOAT_OR_SIMPLE 7
-#define NUMERIC_DATE_MAX      ((int64_t)1 << 53)
+/* Items. */
+
+extern inline void lk_cbor_in_open(struct lk_cbor_in *in, struct lk_span bytes);
+extern inline size_t lk_cbor_left(const struct lk_cbor_in *in);
+extern inline void lk_cbor_head_take(struct lk_cbor_in *in);
+extern inline void lk_cbor_fail(struct lk_cbor_in *in, enum lk_err err);
+extern inline uint8_t lk_cbor_major(const struct lk_cbor_in *in);
+extern inline void lk_cbor_content_take(struct lk_cbor_in *in);
+extern inline void lk_cbor_string_take(struct lk_cbor_in *in);
+extern inline void lk_cbor_typed_take(struct lk_cbor_in *in, uint8_t major);
+extern inline void lk_cbor_bytes_take(struct lk_cbor_in *in);
+extern inline size_t lk_cbor_items_of(struct lk_cbor_in *in);
+extern inline size_t lk_cbor_container_take(struct lk_cbor_in *in, uint8_t major, size_t most);
+extern inline void lk_cbor_map_take(struct lk_cbor_in *in, struct lk_cbor_keys *keys);
+extern inline void lk_cbor_key_take(struct lk_cbor_in *in);
+extern inline int64_t lk_cbor_date_take(struct lk_cbor_in *in);
+extern inline void lk_cbor_item_take(struct lk_cbor_in *in, size_t depth);
+
+/* A big-endian number of 1, 2, 4 or 8 bytes. A large machine takes eight bytes at once where there
+ * are as many, and drops what it has no use for. */
+static uint64_t
+argument_at(const uint8_t *at, const uint8_t *end, size_t len)
+{
+    uint64_t value = 0;
+
+    if (sizeof(size_t) >= sizeof(value) && (size_t)(end - at) >= sizeof(value)) {
+        memcpy(&value, at, sizeof(value));
+        return FROM_BE64(value) >> (64 - 8 * len);
+    }
+    for (size_t i = 0; i < len; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
+void
+lk_cbor_head_read(struct lk_cbor_in *in)
+{
+    size_t left = lk_cbor_left(in), len;
+    enum lk_err err = LK_ERR_TRUNCATED;
+
+    if (left == 0)
+        goto none;
+    in->info = *in->pos & 31;
+    in->major = *in->pos++ >> 5;
+    in->value = in->info;
+    if (in->info < 24)
+        return;
+    /* 28 to 30 are reserved; 31 is an indefinite length or a break, which we never take. */
+    err = LK_ERR_MALFORMED;
+    if (in->info >= 28)
+        goto none;
+    len = (size_t)1 << (in->info - 24);
+    err = LK_ERR_TRUNCATED;
+    if (left <= len)
+        goto none;
+    in->value = argument_at(in->pos, in->end, len);
+    in->pos += len;
+    /* RFC 8949 section 3.3: 0 to 31 have no two-byte form. */
+    err = LK_ERR_MALFORMED;
+    if (in->major != LK_CBOR_FLOAT_OR_SIMPLE || len > 1 || in->value >= 32)
+        return;
+none:
+    lk_cbor_fail(in, err);
+    in->major = LK_CBOR_NONE;
+    in->value = 0;
+}
+
+/* Go over the content of a string, or step into a container: the items inside it. */
+static size_t
+content_enter(struct lk_cbor_in *in, size_t depth)
+{
+    switch (in->major) {
+    case LK_CBOR_BYTES:
+    case LK_CBOR_TEXT:
+        lk_cbor_string_take(in);
+        return 0;
+    case LK_CBOR_ARRAY:
+    case LK_CBOR_MAP:
+        if (depth >= LK_DEPTH_MAX)
+            lk_cbor_fail(in, LK_ERR_DEPTH);
+        return lk_cbor_items_of(in);
+    case LK_CBOR_TAG:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* Not recursive: depth costs a counter. */
+void
+lk_cbor_item_pass(struct lk_cbor_in *in, size_t depth)
+{
+    size_t left[LK_DEPTH_MAX]; /* by depth: items still to come in a container */
+    size_t around = depth, items;
+
+    do {
+        lk_cbor_head_take(in);
+        items = content_enter(in, depth);
+        if (in->major == LK_CBOR_TAG)
+            continue; /* its content is the item */
+        if (items > 0)
+            left[depth++] = items;
+        else
+            while (depth > around && --left[depth - 1] == 0)
+                depth--;
+        items = depth - around;
+    } while (items > 0 && in->err == LK_OK);
+}
+
+/* The same for an item that is known to be well-formed. */
+static void
+known_item_pass(struct lk_cbor_in *in)
+{
+    for (size_t items = 1; items > 0; items--) {
+        lk_cbor_head_take(in);
+        if (in->major == LK_CBOR_BYTES || in->major == LK_CBOR_TEXT)
+            in->pos += (size_t)in->value;
+        else if (in->major == LK_CBOR_ARRAY || in->major == LK_CBOR_MAP)
+            items += (size_t)in->value << (in->major == LK_CBOR_MAP);
+        else if (in->major == LK_CBOR_TAG)
+            items++;
+    }
+}
+
+/* Two keys that are known to be well-formed. Moves `in`, which ends behind them. */
+static bool
+keys_equal(struct lk_cbor_in *in, const uint8_t *a, const uint8_t *b)
+{
+    uint64_t value;
+    uint8_t major;
+
+    in->pos = a;
+    lk_cbor_head_take(in);
+    value = in->value;
+    major = in->major;
+    a = in->pos;
+    in->pos = b;
+    lk_cbor_head_take(in);
+    if (in->major != major || in->value != value)
+        return false;
+    return major < LK_CBOR_BYTES || memcmp(a, in->pos, (size_t)value) == 0;
+}
+
+/* Some keys are held against each other and against all that follow; then the next ones. */
+void
+lk_cbor_keys_check(struct lk_cbor_in *in, const struct lk_cbor_keys *keys,
+                   const struct lk_cbor_keys *more)
+{
+    const uint8_t *held[LK_CBOR_KEYS_HELD], *pos = in->pos, *key;
+    size_t all = keys->pairs + (more == NULL ? 0 : more->pairs);
+
+    for (size_t from = 0; from < all && in->err == LK_OK; from += LK_CBOR_KEYS_HELD) {
+        size_t holding = 0;
+
+        key = keys->first;
+        for (size_t i = 0; i < all; i++) {
+            if (i == keys->pairs)
+                key = more->first;
+            for (size_t k = 0; k < holding; k++)
+                if (keys_equal(in, held[k], key))
+                    in->err = LK_ERR_DUPLICATE;
+            if (i >= from && holding < LK_CBOR_KEYS_HELD)
+                held[holding++] = key;
+            in->pos = key;
+            known_item_pass(in);
+            known_item_pass(in);
+            key = in->pos;
+        }
+    }
+    in->pos = in->err == LK_OK ? pos : in->end;
+}
+
+/* The highest bits, moved behind those of `number`. */
+static uint64_t
+bits_take(uint64_t *bits, unsigned count, uint64_t number)
+{
+    for (; count > 0; count--, *bits <<= 1)
+        number = number << 1 | *bits >> 63;
+    return number;
+}
+
+/* IEEE 754 in whole numbers: small machines have no floats. */
+void
+lk_cbor_float_cut(struct lk_cbor_in *in)
+{
+    unsigned width = 5 + 3 * (in->info - 25u), exponent, bias = (1u << (width - 1)) - 1;
+    uint64_t bits = in->value, sign;
+
+    (void)bits_take(&bits, 64 - (8u << (in->info - 24)), 0);
+    sign = bits_take(&bits, 1, 0);
+    in->value = 0; /* minus zero; less than a second */
+    if (bits == 0)
+        return;
+    exponent = (unsigned)bits_take(&bits, width, 0);
+    if (sign == 0 && exponent < bias)
+        return;
+    in->value = UINT64_MAX;
+    exponent -= bias;
+    /* The greatest exponent is that of infinity and NaN; a half's is below our limit. */
+    if (sign == 0 && exponent <= bias && exponent <= LK_CBOR_DATE_BITS) {
+        in->value = bits_take(&bits, exponent, 1);
+        if (exponent == LK_CBOR_DATE_BITS && bits != 0)
+            in->value++; /* beyond it by less than a second */
+    }
+}
+
+/* The reader. Each of its steps takes from a copy of its place, and only a step that went well
+ * moves it. */
 
 static void
 fail(struct lk_cbor *r, enum lk_err err)
@@ -19,147 +225,42 @@ fail(struct lk_cbor *r, enum lk_err err)
         r->err = err;
 }
 
-static size_t
-rest(const struct lk_cbor *r)
+/* Where the next item is, if one is due. */
+static struct lk_cbor_in
+step_begin(const struct lk_cbor *r)
 {
-    return (size_t)(r->end - r->pos);
+    struct lk_cbor_in in = {.pos = r->pos, .end = r->end, .err = r->err};
+
+    if (r->err != LK_OK)
+        in.pos = in.end;
+    else if (r->depth > 0 && r->level[r->depth - 1].left == 0)
+        lk_cbor_fail(&in, LK_ERR_MISSING);
+    return in;
 }
 
-/* Read a head and move behind it; on an error nothing moves. */
-static enum lk_err
-head_decode(const uint8_t **pos, const uint8_t *end, struct head *h)
-{
-    const uint8_t *at = *pos;
-    size_t have = (size_t)(end - at);
-    size_t len;
-
-    if (have == 0)
-        return LK_ERR_TRUNCATED;
-    h->major = at[0] >> 5;
-    h->info = at[0] & 31;
-    /* 28 to 30 are reserved; 31 is an indefinite length or a break, which we never take. */
-    if (h->info >= 28)
-        return LK_ERR_MALFORMED;
-    len = h->info < 24 ? 0 : (size_t)1 << (h->info - 24);
-    if (have - 1 < len)
-        return LK_ERR_TRUNCATED;
-    h->value = len == 0 ? h->info : 0;
-    for (size_t i = 1; i <= len; i++)
-        h->value = h->value << 8 | at[i];
-    /* RFC 8949 section 3.3: 0 to 31 have no two-byte form. */
-    if (h->major == MAJOR_FLOAT_OR_SIMPLE && h->info == 24 && h->value < 32)
-        return LK_ERR_MALFORMED;
-    *pos = at + 1 + len;
-    return LK_OK;
-}
-
+/* The item was read, or not. */
 static bool
-head_read(struct lk_cbor *r, struct head *h)
+step_end(struct lk_cbor *r, const struct lk_cbor_in *in)
 {
-    enum lk_err err = head_decode(&r->pos, r->end, h);
-
-    if (err != LK_OK)
-        fail(r, err);
-    return err == LK_OK;
-}
-
-/* The content of a string whose head was just read. */
-static struct lk_span
-content_take(struct lk_cbor *r, const struct head *h)
-{
-    struct lk_span content = {NULL, 0};
-
-    if (h->value > rest(r)) {
-        fail(r, LK_ERR_TRUNCATED);
-        return content;
-    }
-    content = lk_span_of(r->pos, (size_t)h->value);
-    if (h->major == LK_CBOR_TEXT && !lk_utf8_is_valid(content)) {
-        fail(r, LK_ERR_UTF8);
-        return (struct lk_span){NULL, 0};
-    }
-    r->pos += content.len;
-    return content;
-}
-
-/* Items inside a container whose head was just read: each takes a byte at least. */
-static uint64_t
-container_items(struct lk_cbor *r, const struct head *h)
-{
-    uint64_t limit = h->major == LK_CBOR_MAP ? rest(r) / 2 : rest(r);
-
-    if (h->value > limit) {
-        fail(r, LK_ERR_TRUNCATED);
-        return 0;
-    }
-    return h->major == LK_CBOR_MAP ? h->value * 2 : h->value;
-}
-
-/* Move behind one whole item, well-formed to its end. Not recursive: depth costs a counter. */
-static void
-item_walk(struct lk_cbor *r)
-{
-    uint64_t left[LK_DEPTH_MAX + 1] = {1};
-    size_t inner = 0;
-    struct head h;
-
-    for (;;) {
-        while (left[inner] == 0) {
-            if (inner-- == 0)
-                return;
-        }
-        if (!head_read(r, &h))
-            return;
-        if (h.major == LK_CBOR_TAG)
-            continue; /* its content is still to come */
-        left[inner]--;
-        if (h.major == LK_CBOR_BYTES || h.major == LK_CBOR_TEXT) {
-            (void)content_take(r, &h);
-        } else if (h.major == LK_CBOR_ARRAY || h.major == LK_CBOR_MAP) {
-            if (r->depth + inner >= LK_DEPTH_MAX)
-                fail(r, LK_ERR_DEPTH);
-            else
-                left[++inner] = container_items(r, &h);
-        }
-        if (r->err != LK_OK)
-            return;
-    }
-}
-
-/* May one more item be read here? */
-static bool
-item_due(struct lk_cbor *r)
-{
+    r->err = in->err;
     if (r->err != LK_OK)
         return false;
-    if (r->depth > 0 && r->level[r->depth - 1].left == 0) {
-        fail(r, LK_ERR_MISSING);
-        return false;
-    }
-    return true;
-}
-
-static void
-item_done(struct lk_cbor *r)
-{
-    if (r->err == LK_OK && r->depth > 0)
+    r->pos = in->pos;
+    if (r->depth > 0)
         r->level[r->depth - 1].left--;
+    return true;
 }
 
-/* Read the head of the next item, which must be of one type. */
+/* An item that is all head, of one type. */
 static bool
-item_head(struct lk_cbor *r, uint8_t major, struct head *h)
+head_step(struct lk_cbor *r, struct lk_cbor_in *in, uint8_t major, uint8_t info_min,
+          uint8_t info_max)
 {
-    const uint8_t *start = r->pos;
-
-    if (!item_due(r) || !head_read(r, h))
-        return false;
-    if (h->major != major) {
-        r->pos = start;
-        fail(r, LK_ERR_TYPE);
-        return false;
-    }
-    return true;
+    *in = step_begin(r);
+    lk_cbor_head_take(in);
+    if (in->major != major || in->info < info_min || in->info > info_max)
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    return step_end(r, in);
 }
 
 void
@@ -167,17 +268,23 @@ lk_cbor_open(struct lk_cbor *r, struct lk_span in)
 {
     static const uint8_t nothing[1];
 
-    *r = (struct lk_cbor){.err = LK_OK};
+    r->err = LK_OK;
+#if SIZE_MAX > UINT32_MAX
+    if (in.len > UINT32_MAX)
+        r->err = LK_ERR_LIMIT;
+#endif
     r->pos = in.ptr == NULL ? nothing : in.ptr;
     r->end = r->pos + (in.ptr == NULL ? 0 : in.len);
+    r->depth = 0;
+    r->maps = 0;
 }
 
 enum lk_err
 lk_cbor_close(struct lk_cbor *r)
 {
-    if (r->err == LK_OK && r->depth > 0)
+    if (r->depth > 0)
         fail(r, LK_ERR_STATE);
-    if (rest(r) > 0)
+    if (r->pos < r->end)
         fail(r, LK_ERR_TRAILING);
     return r->err;
 }
@@ -185,17 +292,17 @@ lk_cbor_close(struct lk_cbor *r)
 enum lk_cbor_type
 lk_cbor_peek(struct lk_cbor *r)
 {
-    uint8_t major, info;
+    struct lk_cbor_in in = step_begin(r);
+    uint8_t major = lk_cbor_major(&in), info;
 
-    if (r->err != LK_OK || rest(r) == 0 || (r->depth > 0 && r->level[r->depth - 1].left == 0))
+    if (major == LK_CBOR_NONE)
         return LK_CBOR_END;
-    major = r->pos[0] >> 5;
-    info = r->pos[0] & 31;
+    info = *in.pos & 31;
     if (info >= 28) {
         fail(r, LK_ERR_MALFORMED);
         return LK_CBOR_END;
     }
-    if (major == MAJOR_FLOAT_OR_SIMPLE && info >= 25)
+    if (major == LK_CBOR_FLOAT_OR_SIMPLE && info >= 25)
         return LK_CBOR_FLOAT;
     return (enum lk_cbor_type)major;
 }
@@ -203,83 +310,62 @@ lk_cbor_peek(struct lk_cbor *r)
 uint64_t
 lk_cbor_uint(struct lk_cbor *r)
 {
-    struct head h;
+    struct lk_cbor_in in;
 
-    if (!item_head(r, LK_CBOR_UINT, &h))
-        return 0;
-    item_done(r);
-    return h.value;
+    return head_step(r, &in, LK_CBOR_UINT, 0, 27) ? in.value : 0;
 }
 
 int64_t
 lk_cbor_int(struct lk_cbor *r)
 {
-    bool negative = lk_cbor_peek(r) == LK_CBOR_NEGINT;
-    struct head h;
+    struct lk_cbor_in in = step_begin(r);
 
-    if (!item_head(r, negative ? LK_CBOR_NEGINT : LK_CBOR_UINT, &h))
+    lk_cbor_head_take(&in);
+    if (in.major > LK_CBOR_NEGINT)
+        lk_cbor_fail(&in, LK_ERR_TYPE);
+    else if (in.value > INT64_MAX)
+        lk_cbor_fail(&in, LK_ERR_RANGE);
+    if (!step_end(r, &in))
         return 0;
-    if (h.value > INT64_MAX) {
-        fail(r, LK_ERR_RANGE);
-        return 0;
-    }
-    item_done(r);
-    return negative ? -1 - (int64_t)h.value : (int64_t)h.value;
+    return in.major == LK_CBOR_NEGINT ? -1 - (int64_t)in.value : (int64_t)in.value;
 }
 
 static struct lk_span
-string_read(struct lk_cbor *r, uint8_t major)
+string_step(struct lk_cbor *r, uint8_t major)
 {
-    struct lk_span content;
-    struct head h;
+    struct lk_cbor_in in = step_begin(r);
 
-    if (!item_head(r, major, &h))
-        return (struct lk_span){NULL, 0};
-    content = content_take(r, &h);
-    item_done(r);
-    return content;
+    lk_cbor_typed_take(&in, major);
+    lk_cbor_string_take(&in);
+    return step_end(r, &in) ? in.content : (struct lk_span){NULL, 0};
 }
 
 struct lk_span
 lk_cbor_bytes(struct lk_cbor *r)
 {
-    return string_read(r, LK_CBOR_BYTES);
+    return string_step(r, LK_CBOR_BYTES);
 }
 
 struct lk_span
 lk_cbor_text(struct lk_cbor *r)
 {
-    return string_read(r, LK_CBOR_TEXT);
-}
-
-/* A simple value of one byte that lies from low to high. */
-static uint8_t
-simple_read(struct lk_cbor *r, uint8_t low, uint8_t high)
-{
-    const uint8_t *start = r->pos;
-    struct head h;
-
-    if (!item_head(r, MAJOR_FLOAT_OR_SIMPLE, &h))
-        return 0;
-    if (h.info < low || h.info > high) {
-        r->pos = start;
-        fail(r, LK_ERR_TYPE);
-        return 0;
-    }
-    item_done(r);
-    return h.info;
+    return string_step(r, LK_CBOR_TEXT);
 }
 
 bool
 lk_cbor_bool(struct lk_cbor *r)
 {
-    return simple_read(r, 20, 21) == 21;
+    struct lk_cbor_in in;
+
+    return head_step(r, &in, LK_CBOR_FLOAT_OR_SIMPLE, 20, 21) && in.info == 21;
 }
 
 void
 lk_cbor_null(struct lk_cbor *r)
 {
-    (void)simple_read(r, 22, 22);
+    struct lk_cbor_in in;
+
+    (void)head_step(r, &in, LK_CBOR_FLOAT_OR_SIMPLE, 22, 22);
 }
 
 /* The bits of a half as those of a single (RFC 8949 appendix D, without libm). */
@@ -306,26 +392,19 @@ half_to_single(uint32_t half)
 double
 lk_cbor_float(struct lk_cbor *r)
 {
-    const uint8_t *start = r->pos;
-    struct head h;
+    struct lk_cbor_in in;
     uint32_t bits;
     float single;
     double value;
 
     _Static_assert(sizeof(float) == 4 && sizeof(double) == 8, "IEEE 754 floats are assumed");
-    if (!item_head(r, MAJOR_FLOAT_OR_SIMPLE, &h))
+    if (!head_step(r, &in, LK_CBOR_FLOAT_OR_SIMPLE, 25, 27))
         return 0;
-    if (h.info < 25) {
-        r->pos = start;
-        fail(r, LK_ERR_TYPE);
-        return 0;
-    }
-    item_done(r);
-    if (h.info == 27) {
-        memcpy(&value, &h.value, sizeof(value));
+    if (in.info == 27) {
+        memcpy(&value, &in.value, sizeof(value));
         return value;
     }
-    bits = h.info == 25 ? half_to_single((uint32_t)h.value) : (uint32_t)h.value;
+    bits = in.info == 25 ? half_to_single((uint32_t)in.value) : (uint32_t)in.value;
     memcpy(&single, &bits, sizeof(single));
     return (double)single;
 }
@@ -333,15 +412,18 @@ lk_cbor_float(struct lk_cbor *r)
 uint64_t
 lk_cbor_tag(struct lk_cbor *r)
 {
-    struct head h;
+    struct lk_cbor_in in = step_begin(r);
 
-    if (!item_head(r, LK_CBOR_TAG, &h))
+    lk_cbor_head_take(&in);
+    if (in.major != LK_CBOR_TAG)
+        lk_cbor_fail(&in, LK_ERR_TYPE);
+    else if (in.pos == in.end)
+        lk_cbor_fail(&in, LK_ERR_TRUNCATED);
+    r->err = in.err;
+    if (r->err != LK_OK)
         return 0;
-    if (rest(r) == 0) {
-        fail(r, LK_ERR_TRUNCATED);
-        return 0;
-    }
-    return h.value;
+    r->pos = in.pos; /* its content is the item */
+    return in.value;
 }
 
 void
@@ -353,76 +435,76 @@ lk_cbor_skip(struct lk_cbor *r)
 struct lk_span
 lk_cbor_raw(struct lk_cbor *r)
 {
-    const uint8_t *start = r->pos;
+    struct lk_cbor_in in = step_begin(r);
 
-    if (!item_due(r))
-        return (struct lk_span){NULL, 0};
-    item_walk(r);
-    item_done(r);
-    if (r->err != LK_OK) {
-        r->pos = start;
-        return (struct lk_span){NULL, 0};
-    }
-    return lk_span_of(start, (size_t)(r->pos - start));
+    lk_cbor_item_take(&in, r->depth);
+    return step_end(r, &in) ? in.content : (struct lk_span){NULL, 0};
 }
 
 int64_t
 lk_cbor_numeric_date(struct lk_cbor *r)
 {
-    double value;
+    struct lk_cbor_in in = step_begin(r);
+    int64_t date_s = lk_cbor_date_take(&in);
 
-    if (lk_cbor_peek(r) != LK_CBOR_FLOAT) {
-        int64_t whole = lk_cbor_int(r);
-
-        if (whole < 0 || whole > NUMERIC_DATE_MAX) {
-            fail(r, LK_ERR_RANGE);
-            return 0;
-        }
-        return whole;
-    }
-    value = lk_cbor_float(r);
-    /* Written so that NaN fails. */
-    if (!(value >= 0 && value <= (double)NUMERIC_DATE_MAX)) {
-        fail(r, LK_ERR_RANGE);
-        return 0;
-    }
-    return (int64_t)value;
+    return step_end(r, &in) ? date_s : 0;
 }
 
-static bool
+/* Go over the pairs of a map whose head was just taken. */
+static enum lk_err
+map_check(struct lk_cbor_in in, size_t pairs, size_t depth)
+{
+    struct lk_cbor_keys keys = {in.pos, pairs};
+
+    if (pairs > LK_MEMBERS_MAX)
+        lk_cbor_fail(&in, LK_ERR_LIMIT);
+    for (size_t i = 0; i < pairs && in.err == LK_OK; i++) {
+        if (lk_cbor_major(&in) > LK_CBOR_TEXT && in.pos < in.end)
+            lk_cbor_fail(&in, LK_ERR_TYPE);
+        lk_cbor_item_pass(&in, depth);
+        lk_cbor_item_pass(&in, depth);
+    }
+    if (pairs > 1)
+        lk_cbor_keys_check(&in, &keys, NULL);
+    return in.err;
+}
+
+static size_t
 container_enter(struct lk_cbor *r, uint8_t major)
 {
-    const uint8_t *start = r->pos;
-    struct head h;
-    uint64_t items;
+    struct lk_cbor_in in = step_begin(r);
+    uint32_t from_end = (uint32_t)lk_cbor_left(&in);
+    size_t count;
 
-    if (!item_head(r, major, &h))
-        return false;
-    if (r->depth >= LK_DEPTH_MAX)
-        fail(r, LK_ERR_DEPTH);
-    items = container_items(r, &h);
-    if (r->err != LK_OK) {
-        r->pos = start;
-        return false;
-    }
-    item_done(r);
-    r->level[r->depth].first = r->pos;
-    r->level[r->depth].left = items;
-    r->level[r->depth].items = items;
-    r->level[r->depth].is_map = major == LK_CBOR_MAP;
+    if (r->depth >= LK_DEPTH_MAX && lk_cbor_major(&in) == major)
+        lk_cbor_fail(&in, LK_ERR_DEPTH);
+    count = lk_cbor_container_take(&in, major, SIZE_MAX);
+    if (major == LK_CBOR_MAP && in.err == LK_OK)
+        in.err = map_check(in, count, r->depth + 1);
+    if (!step_end(r, &in))
+        return 0;
+    r->level[r->depth].from_end = from_end;
+    r->level[r->depth].left = (uint32_t)(major == LK_CBOR_MAP ? 2 * count : count);
+    r->maps &= ~(UINT32_C(1) << r->depth);
+    r->maps |= (uint32_t)(major == LK_CBOR_MAP) << r->depth;
     r->depth++;
-    return true;
+    return count;
+}
+
+/* Is the innermost container open, and of this kind? */
+static bool
+is_inside(struct lk_cbor *r, bool map)
+{
+    if (r->err == LK_OK && (r->depth == 0 || (r->maps >> (r->depth - 1) & 1) != map))
+        r->err = LK_ERR_STATE;
+    return r->err == LK_OK;
 }
 
 static void
 container_leave(struct lk_cbor *r, bool is_map)
 {
-    if (r->err != LK_OK)
+    if (!is_inside(r, is_map))
         return;
-    if (r->depth == 0 || r->level[r->depth - 1].is_map != is_map) {
-        fail(r, LK_ERR_STATE);
-        return;
-    }
     while (r->err == LK_OK && r->level[r->depth - 1].left > 0)
         lk_cbor_skip(r);
     if (r->err == LK_OK)
@@ -432,9 +514,7 @@ container_leave(struct lk_cbor *r, bool is_map)
 size_t
 lk_cbor_enter_array(struct lk_cbor *r)
 {
-    if (!container_enter(r, LK_CBOR_ARRAY))
-        return 0;
-    return (size_t)r->level[r->depth - 1].items;
+    return container_enter(r, LK_CBOR_ARRAY);
 }
 
 void
@@ -443,60 +523,10 @@ lk_cbor_leave_array(struct lk_cbor *r)
     container_leave(r, false);
 }
 
-/* Are two keys, known to be well-formed, the same value? 01 and 18 01 are. */
-static bool
-keys_equal(const uint8_t *a, const uint8_t *b, const uint8_t *end)
-{
-    struct head ha, hb;
-
-    if (head_decode(&a, end, &ha) != LK_OK || head_decode(&b, end, &hb) != LK_OK)
-        return true;
-    if (ha.major != hb.major || ha.value != hb.value)
-        return false;
-    if (ha.major == LK_CBOR_UINT || ha.major == LK_CBOR_NEGINT)
-        return true;
-    return memcmp(a, b, (size_t)ha.value) == 0;
-}
-
-/* Walk the map just entered on a copy of the reader, which takes the error. */
-static void
-map_check(struct lk_cbor *r)
-{
-    struct lk_cbor walk = *r;
-    size_t pairs = (size_t)(r->level[r->depth - 1].items / 2);
-    const uint8_t *keys[LK_MEMBERS_MAX];
-
-    if (pairs > LK_MEMBERS_MAX) {
-        fail(r, LK_ERR_LIMIT);
-        return;
-    }
-    for (size_t i = 0; i < pairs && walk.err == LK_OK; i++) {
-        keys[i] = walk.pos;
-        if (rest(&walk) > 0 && walk.pos[0] >> 5 > LK_CBOR_TEXT)
-            fail(&walk, LK_ERR_TYPE);
-        lk_cbor_skip(&walk);
-        for (size_t k = 0; k < i && walk.err == LK_OK; k++)
-            if (keys_equal(keys[k], keys[i], walk.end))
-                fail(&walk, LK_ERR_DUPLICATE);
-        lk_cbor_skip(&walk);
-    }
-    if (walk.err != LK_OK)
-        fail(r, walk.err);
-}
-
 size_t
 lk_cbor_enter_map(struct lk_cbor *r)
 {
-    const uint8_t *start = r->pos;
-
-    if (!container_enter(r, LK_CBOR_MAP))
-        return 0;
-    map_check(r);
-    if (r->err != LK_OK) {
-        r->pos = start;
-        return 0;
-    }
-    return (size_t)(r->level[r->depth - 1].items / 2);
+    return container_enter(r, LK_CBOR_MAP);
 }
 
 void
@@ -505,37 +535,32 @@ lk_cbor_leave_map(struct lk_cbor *r)
     container_leave(r, true);
 }
 
-/* Go to the value of the key with this head and, for a string, this content. */
+/* Go to the value of the key with this head and, for a string, this content. enter_map has checked
+ * the whole map. */
 static bool
-map_seek(struct lk_cbor *r, uint8_t major, uint64_t value, struct lk_span content)
+map_seek(struct lk_cbor *r, uint8_t major, uint64_t value, const uint8_t *content)
 {
-    struct lk_cbor walk;
+    struct lk_cbor_in in = {.end = r->end};
 
-    if (r->err != LK_OK)
+    if (!is_inside(r, true))
         return false;
-    if (r->depth == 0 || !r->level[r->depth - 1].is_map) {
-        fail(r, LK_ERR_STATE);
-        return false;
-    }
-    walk = *r;
-    walk.pos = walk.level[walk.depth - 1].first;
-    walk.level[walk.depth - 1].left = walk.level[walk.depth - 1].items;
-    while (walk.err == LK_OK && walk.level[walk.depth - 1].left > 0) {
-        struct head h;
-        bool found = false;
+    in.pos = r->end - r->level[r->depth - 1].from_end;
+    lk_cbor_head_take(&in);
+    for (uint32_t left = (uint32_t)in.value * 2; left > 0; left -= 2) {
+        const uint8_t *key = in.pos;
+        bool found;
 
-        if (!head_read(&walk, &h))
-            break;
-        if (h.major == major && h.value == value)
-            found = content.ptr == NULL || memcmp(walk.pos, content.ptr, content.len) == 0;
-        if (h.major == LK_CBOR_BYTES || h.major == LK_CBOR_TEXT)
-            walk.pos += h.value; /* enter_map has checked it */
-        item_done(&walk);
+        lk_cbor_head_take(&in);
+        found = in.major == major && in.value == value &&
+                (content == NULL || memcmp(in.pos, content, (size_t)value) == 0);
+        in.pos = key;
+        known_item_pass(&in);
         if (found) {
-            *r = walk;
+            r->pos = in.pos;
+            r->level[r->depth - 1].left = left - 1;
             return true;
         }
-        lk_cbor_skip(&walk);
+        known_item_pass(&in);
     }
     return false;
 }
@@ -544,17 +569,14 @@ bool
 lk_cbor_map_find(struct lk_cbor *r, int64_t key)
 {
     uint8_t major = key < 0 ? LK_CBOR_NEGINT : LK_CBOR_UINT;
-    uint64_t value = (uint64_t)(key < 0 ? -1 - key : key);
 
-    return map_seek(r, major, value, (struct lk_span){NULL, 0});
+    return map_seek(r, major, (uint64_t)(key < 0 ? -1 - key : key), NULL);
 }
 
 bool
 lk_cbor_map_find_text(struct lk_cbor *r, struct lk_span key)
 {
-    if (key.ptr == NULL)
-        key = LK_SPAN("");
-    return map_seek(r, LK_CBOR_TEXT, key.len, key);
+    return map_seek(r, LK_CBOR_TEXT, key.len, key.ptr == NULL ? (const uint8_t *)"" : key.ptr);
 }
 
 struct lk_span
@@ -597,29 +619,24 @@ put(struct lk_cbor_out *w, struct lk_span bytes)
     w->len += bytes.len;
 }
 
-/* RFC 8949 section 4.2.1: the shortest form of the argument. */
+size_t
+lk_cbor_head_put(uint8_t *room, enum lk_cbor_type major, uint64_t value)
+{
+    size_t len = lk_cbor_head_len(value);
+    unsigned width = len == 9 ? 27 : len == 5 ? 26 : 22 + (unsigned)len;
+
+    room[0] = (uint8_t)((unsigned)major << 5 | (len == 1 ? (unsigned)value : width));
+    for (size_t i = len - 1; i > 0; i--, value >>= 8)
+        room[i] = (uint8_t)value;
+    return len;
+}
+
 void
 lk_cbor_write_head(struct lk_cbor_out *w, enum lk_cbor_type major, uint64_t value)
 {
-    uint8_t head[9];
-    size_t len = 0;
+    uint8_t head[LK_CBOR_HEAD_MAX];
 
-    if (value > UINT32_MAX)
-        len = 8;
-    else if (value > UINT16_MAX)
-        len = 4;
-    else if (value > UINT8_MAX)
-        len = 2;
-    else if (value > 23)
-        len = 1;
-    head[0] = (uint8_t)((unsigned)major << 5);
-    if (len == 0)
-        head[0] = (uint8_t)(head[0] | value);
-    else
-        head[0] = (uint8_t)(head[0] | (len == 8 ? 27 : len == 4 ? 26 : 23 + len));
-    for (size_t i = 0; i < len; i++)
-        head[1 + i] = (uint8_t)(value >> (8 * (len - 1 - i)));
-    put(w, lk_span_of(head, 1 + len));
+    put(w, lk_span_of(head, lk_cbor_head_put(head, major, value)));
 }
 
 void

@@ -1,6 +1,7 @@
 #include "cose_parts.h"
 
 #include "cbor_head.h"
+#include "cbor_item.h"
 
 #include <string.h>
 
@@ -8,8 +9,11 @@
 #define LABEL_ALG  1
 #define LABEL_CRIT 2
 #define LABEL_KID  4
+#define LABEL_BITS 32 /* labels below are told apart by a bit each */
 
-#define TAG_CWT 61 /* RFC 8392 section 6 */
+#define TAG_CWT    61 /* RFC 8392 section 6 */
+#define BODY_LEN   4  /* items of a COSE_Sign1 or COSE_Mac0 */
+#define DEPTH_BODY 1  /* containers around what is in it */
 
 /* alg, kid, and the heads of the protected map around them; a multiple of 8 */
 #define PROTECTED_ROOM (LK_KID_MAX + 24)
@@ -34,248 +38,261 @@ lk_cose_alg_read(struct lk_cbor *r, enum lk_alg *alg)
     return *alg == LK_ALG_NONE ? LK_ERR_ALG : LK_OK;
 }
 
+/* A bucket of header parameters, and what of it we look at. */
+struct bucket {
+    bool is_protected;
+    struct lk_cbor_keys keys;
+    unsigned seen;   /* bit n: label n is there */
+    unsigned others; /* labels that have no bit */
+    unsigned crit;   /* bit n: crit names label n */
+    enum lk_alg alg; /* of the protected one */
+    struct lk_span kid;
+};
+
+/* The algorithm whose head was just taken. */
+static enum lk_alg
+alg_of(const struct lk_cbor_in *in)
+{
+    int64_t id = (int64_t)(in->value & INT64_MAX);
+
+    return lk_alg_from_cose(in->major == LK_CBOR_UINT ? id : -1 - id);
+}
+
+/* An algorithm is an integer or, registered for none of ours, a text. */
+static enum lk_alg
+alg_take(struct lk_cbor_in *in)
+{
+    lk_cbor_head_take(in);
+    if (in->major == LK_CBOR_TEXT)
+        lk_cbor_string_take(in);
+    else if (in->major > LK_CBOR_NEGINT)
+        lk_cbor_fail(in, LK_ERR_TYPE);
+    else if (in->value > INT64_MAX)
+        lk_cbor_fail(in, LK_ERR_RANGE);
+    else
+        return alg_of(in);
+    return LK_ALG_NONE;
+}
+
 /* RFC 9052 section 3.1: crit names, in an array that is not empty, labels that are in the same map
  * and that the reader must understand. We understand alg and kid. */
 static enum lk_err
-crit_check(struct lk_cbor *map)
+crit_read(struct lk_span crit, unsigned *named)
 {
-    struct lk_cbor r = *map;
+    struct lk_cbor_in in;
     size_t count;
 
-    if (!lk_cbor_map_find(&r, LABEL_CRIT))
-        return LK_OK;
-    count = lk_cbor_enter_array(&r);
-    if (r.err != LK_OK || count == 0)
+    lk_cbor_in_open(&in, crit);
+    count = lk_cbor_container_take(&in, LK_CBOR_ARRAY, SIZE_MAX);
+    if (count == 0)
         return LK_ERR_CRIT;
     for (size_t i = 0; i < count; i++) {
-        struct lk_cbor look = *map;
-        int64_t label = lk_cbor_int(&r);
-
-        if (r.err != LK_OK || (label != LABEL_ALG && label != LABEL_KID) ||
-            !lk_cbor_map_find(&look, label))
+        lk_cbor_head_take(&in);
+        if (in.major != LK_CBOR_UINT || (in.value != LABEL_ALG && in.value != LABEL_KID))
             return LK_ERR_CRIT;
+        *named |= 1u << in.value;
     }
     return LK_OK;
 }
 
-/* Labels are integers or text (RFC 9052 section 1.5). */
-static enum lk_err
-labels_check(const struct lk_cbor *map, size_t pairs)
+/* Nothing in the unprotected bucket is believed but kid, which only chooses among our own keys. */
+static void
+parameter_take(struct lk_cbor_in *in, unsigned label, size_t depth, struct bucket *b)
 {
-    struct lk_cbor r = *map;
+    enum lk_err err = LK_OK;
 
-    for (size_t i = 0; i < pairs; i++) {
-        if (lk_cbor_peek(&r) == LK_CBOR_TEXT)
-            lk_cbor_skip(&r);
-        else
-            (void)lk_cbor_int(&r);
-        lk_cbor_skip(&r);
+    if (label == LABEL_KID) {
+        lk_cbor_bytes_take(in);
+        b->kid = in->content;
+    } else if (label == LABEL_ALG && b->is_protected) {
+        b->alg = alg_take(in);
+    } else {
+        lk_cbor_item_take(in, depth);
+        if (label == LABEL_CRIT && b->is_protected && in->err == LK_OK)
+            err = crit_read(in->content, &b->crit);
     }
-    return r.err;
+    if (err != LK_OK)
+        lk_cbor_fail(in, err);
 }
 
-/* Open the protected bucket as a map; 40 stands for an empty one. */
-static enum lk_err
-protected_open(struct lk_cose *out, struct lk_cbor *map)
+/* Labels are integers or text (RFC 9052 section 1.5). Those that have no bit are told apart by
+ * buckets_check. */
+static void
+bucket_take(struct lk_cbor_in *from, size_t depth, struct bucket *b)
 {
-    static const uint8_t empty_map[] = {0xa0};
-    struct lk_cbor whole;
-    size_t pairs;
+    struct lk_cbor_in in = *from;
+
+    lk_cbor_map_take(&in, &b->keys);
+    for (size_t i = 0; i < b->keys.pairs && in.err == LK_OK; i++) {
+        unsigned label = 0;
+
+        lk_cbor_key_take(&in);
+        if (in.major == LK_CBOR_BYTES)
+            lk_cbor_fail(&in, LK_ERR_TYPE);
+        if (in.major != LK_CBOR_UINT || in.value >= LABEL_BITS) {
+            b->others++;
+        } else {
+            label = (unsigned)in.value;
+            if ((b->seen >> label & 1) != 0)
+                lk_cbor_fail(&in, LK_ERR_DUPLICATE);
+            b->seen |= 1u << label;
+        }
+        parameter_take(&in, label, depth + 1, b);
+    }
+    *from = in;
+}
+
+/* The protected bucket is a map inside a byte string; 40 stands for an empty one. */
+static enum lk_err
+protected_read(struct lk_cose *out, struct bucket *b)
+{
+    struct lk_cbor_in in;
+
+    lk_cbor_in_open(&in, out->protected_);
+    if (out->protected_.len > 0)
+        bucket_take(&in, 0, b);
+    if (in.pos < in.end)
+        lk_cbor_fail(&in, LK_ERR_TRAILING);
+    if ((b->crit & ~b->seen) != 0)
+        lk_cbor_fail(&in, LK_ERR_CRIT);
+    if ((b->seen >> LABEL_ALG & 1) != 0 && b->alg == LK_ALG_NONE)
+        lk_cbor_fail(&in, LK_ERR_ALG);
+    /* RFC 9052 section 3: the empty map goes into the signature as no bytes at all. */
+    if (b->keys.pairs == 0)
+        out->protected_ = LK_SPAN("");
+    return in.err;
+}
+
+/* RFC 9052 section 3: no label twice, neither in a bucket nor in both. */
+static void
+buckets_check(struct lk_cbor_in *in, const struct bucket *protected_,
+              const struct bucket *unprotected)
+{
+    if ((protected_->seen & unprotected->seen) != 0)
+        lk_cbor_fail(in, LK_ERR_DUPLICATE);
+    if (protected_->others + unprotected->others > 1)
+        lk_cbor_keys_check(in, &protected_->keys, &unprotected->keys);
+    if ((unprotected->seen >> LABEL_ALG & 1) != 0)
+        lk_cbor_fail(in, LK_ERR_ALG);
+    if ((unprotected->seen >> LABEL_CRIT & 1) != 0)
+        lk_cbor_fail(in, LK_ERR_CRIT);
+}
+
+static void
+buckets_take(struct lk_cbor_in *in, struct lk_cose *out)
+{
+    struct bucket protected_ = {.is_protected = true}, unprotected = {.is_protected = false};
     enum lk_err err;
 
-    lk_cbor_open(&whole, out->protected_);
-    if (out->protected_.len == 0)
-        lk_cbor_open(&whole, lk_span_of(empty_map, sizeof(empty_map)));
-    *map = whole;
-    lk_cbor_skip(&whole);
-    err = lk_cbor_close(&whole);
-    pairs = lk_cbor_enter_map(map);
-    if (err == LK_OK)
-        err = map->err;
-    if (err == LK_OK)
-        err = labels_check(map, pairs);
-    /* RFC 9052 section 3: the empty map goes into the signature as no bytes at all. */
-    if (err == LK_OK && pairs == 0)
-        out->protected_ = LK_SPAN("");
-    return err;
-}
-
-static enum lk_err
-protected_read(struct lk_cose *out, struct lk_cbor *map)
-{
-    enum lk_err err = protected_open(out, map);
-    struct lk_cbor r = *map;
-
-    if (err == LK_OK)
-        err = crit_check(map);
-    if (err == LK_OK && lk_cbor_map_find(&r, LABEL_ALG))
-        err = lk_cose_alg_read(&r, &out->alg);
+    lk_cbor_bytes_take(in);
+    out->protected_ = in->content;
+    if (in->err != LK_OK)
+        return;
+    err = protected_read(out, &protected_);
     if (err != LK_OK)
-        return err;
-    out->kid = lk_cbor_map_bytes(&r, LABEL_KID);
-    out->kid_protected = out->kid.ptr != NULL;
-    return r.err;
+        lk_cbor_fail(in, err);
+    bucket_take(in, DEPTH_BODY, &unprotected);
+    buckets_check(in, &protected_, &unprotected);
+    out->alg = protected_.alg;
+    out->kid_protected = protected_.kid.ptr != NULL;
+    out->kid = out->kid_protected ? protected_.kid : unprotected.kid;
+    out->unprotected_empty = unprotected.keys.pairs == 0;
 }
 
-/* Does a map have the label that is next in a reader? */
+/* Encrypt0, Encrypt, Mac, Sign: RFC 9052 section 2 */
 static bool
-label_is_in(const struct lk_cbor *map, const struct lk_cbor *at)
+is_other_cose(uint64_t tag)
 {
-    struct lk_cbor look = *map, label = *at;
-
-    if (lk_cbor_peek(&label) == LK_CBOR_TEXT)
-        return lk_cbor_map_find_text(&look, lk_cbor_text(&label));
-    return lk_cbor_map_find(&look, lk_cbor_int(&label));
-}
-
-/* Nothing in the unprotected bucket is believed but kid, which only chooses among our own keys. */
-static enum lk_err
-unprotected_read(struct lk_cbor *r, const struct lk_cbor *protected_map, struct lk_cose *out)
-{
-    size_t pairs = lk_cbor_enter_map(r);
-    enum lk_err err = r->err != LK_OK ? r->err : labels_check(r, pairs);
-    struct lk_cbor walk = *r;
-
-    if (err != LK_OK)
-        return err;
-    out->unprotected_empty = pairs == 0;
-    for (size_t i = 0; i < pairs; i++) {
-        if (label_is_in(protected_map, &walk))
-            return LK_ERR_DUPLICATE;
-        lk_cbor_skip(&walk);
-        lk_cbor_skip(&walk);
-    }
-    if (lk_cbor_map_find(r, LABEL_ALG))
-        return LK_ERR_ALG;
-    if (lk_cbor_map_find(r, LABEL_CRIT))
-        return LK_ERR_CRIT;
-    if (!out->kid_protected)
-        out->kid = lk_cbor_map_bytes(r, LABEL_KID);
-    lk_cbor_leave_map(r);
-    return r->err;
+    return tag == 16 || (tag >= 96 && tag <= 98);
 }
 
 /* Tag 61, if it is there, encloses a tagged COSE object (RFC 8392 section 6). */
-static enum lk_err
-tags_read(struct lk_cbor *r, enum lk_cose_kind untagged, struct lk_cose *out)
+static void
+tags_take(struct lk_cbor_in *in, enum lk_cose_kind untagged, struct lk_cose *out)
 {
-    uint64_t tag;
-
     out->kind = untagged;
-    if (lk_cbor_peek(r) != LK_CBOR_TAG)
-        return untagged == LK_COSE_NONE ? LK_ERR_TYPE : LK_OK;
-    tag = lk_cbor_tag(r);
-    if (tag == TAG_CWT) {
-        out->cwt_tag = true;
-        if (lk_cbor_peek(r) != LK_CBOR_TAG)
-            return r->err != LK_OK ? r->err : LK_ERR_MALFORMED;
-        tag = lk_cbor_tag(r);
+    if (lk_cbor_major(in) != LK_CBOR_TAG) {
+        if (untagged == LK_COSE_NONE)
+            lk_cbor_fail(in, LK_ERR_TYPE);
+        return;
     }
-    if (r->err != LK_OK)
-        return r->err;
+    lk_cbor_head_take(in);
+    out->cwt_tag = in->value == TAG_CWT;
+    if (out->cwt_tag)
+        lk_cbor_head_take(in);
     out->cose_tag = true;
-    if (tag == LK_COSE_SIGN1 || tag == LK_COSE_MAC0) {
-        out->kind = (enum lk_cose_kind)tag;
-        return LK_OK;
-    }
-    /* Encrypt0, Encrypt, Mac, Sign: RFC 9052 section 2 */
-    return tag == 16 || (tag >= 96 && tag <= 98) ? LK_ERR_UNSUPPORTED : LK_ERR_MALFORMED;
+    if (in->major == LK_CBOR_TAG && (in->value == LK_COSE_SIGN1 || in->value == LK_COSE_MAC0))
+        out->kind = (enum lk_cose_kind)in->value;
+    else if (in->major == LK_CBOR_TAG && is_other_cose(in->value))
+        lk_cbor_fail(in, LK_ERR_UNSUPPORTED);
+    else
+        lk_cbor_fail(in, LK_ERR_MALFORMED);
 }
 
-static enum lk_err
-body_read(struct lk_cbor *r, struct lk_cose *out)
+static void
+body_take(struct lk_cbor_in *in, struct lk_cose *out)
 {
-    size_t items = lk_cbor_enter_array(r);
-    struct lk_cbor map;
-    enum lk_err err;
-
-    if (r->err != LK_OK)
-        return r->err;
-    if (items != 4)
-        return LK_ERR_MALFORMED;
-    out->protected_ = lk_cbor_bytes(r);
-    if (r->err != LK_OK)
-        return r->err;
-    err = protected_read(out, &map);
-    if (err == LK_OK)
-        err = unprotected_read(r, &map, out);
-    if (err != LK_OK)
-        return err;
+    if (lk_cbor_container_take(in, LK_CBOR_ARRAY, SIZE_MAX) != BODY_LEN)
+        lk_cbor_fail(in, LK_ERR_MALFORMED);
+    buckets_take(in, out);
     if (out->alg == LK_ALG_NONE)
-        return LK_ERR_MISSING;
+        lk_cbor_fail(in, LK_ERR_MISSING);
     if (alg_is_mac(out->alg) != (out->kind == LK_COSE_MAC0))
-        return LK_ERR_ALG;
+        lk_cbor_fail(in, LK_ERR_ALG);
     /* nil: the content is elsewhere, which no token's is */
-    if (lk_cbor_peek(r) == LK_CBOR_SIMPLE)
-        return LK_ERR_MISSING;
-    out->payload = lk_cbor_bytes(r);
-    out->signature = lk_cbor_bytes(r);
-    lk_cbor_leave_array(r);
-    return lk_cbor_close(r);
+    if (lk_cbor_major(in) == LK_CBOR_SIMPLE && (*in->pos & 31) < 25)
+        lk_cbor_fail(in, LK_ERR_MISSING);
+    lk_cbor_bytes_take(in);
+    out->payload = in->content;
+    lk_cbor_bytes_take(in);
+    out->signature = in->content;
+    if (in->pos < in->end)
+        lk_cbor_fail(in, LK_ERR_TRAILING);
 }
 
 enum lk_err
 lk_cose_parse(struct lk_span message, enum lk_cose_kind untagged, struct lk_cose *out)
 {
-    struct lk_cbor r;
-    enum lk_err err;
+    struct lk_cbor_in in;
 
+    lk_cbor_in_open(&in, message);
     memset(out, 0, sizeof(*out));
-    lk_cbor_open(&r, message);
-    err = tags_read(&r, untagged, out);
-    if (err == LK_OK)
-        err = body_read(&r, out);
-    if (err != LK_OK)
+    tags_take(&in, untagged, out);
+    body_take(&in, out);
+    if (in.err != LK_OK)
         memset(out, 0, sizeof(*out));
-    return err;
+    return in.err;
 }
 
 /* What is signed. */
 
+/* A part that is the head of a byte string, behind `len` bytes that stand in the room already. */
 static struct lk_span
-head_close(struct lk_cbor_out *w)
+head_part(uint8_t room[LK_COSE_HEAD_MAX], size_t len, size_t content_len)
 {
-    struct lk_span head;
-
-    /* The rooms are as large as the longest head (LK_COSE_HEAD_MAX). */
-    if (lk_cbor_write_close(w, &head) != LK_OK)
-        return (struct lk_span){NULL, 0};
-    return head;
-}
-
-static struct lk_span
-bytes_head(uint8_t room[LK_COSE_HEAD_MAX], size_t len)
-{
-    struct lk_cbor_out w;
-
-    lk_cbor_write_open(&w, (struct lk_buf){room, LK_COSE_HEAD_MAX});
-    lk_cbor_write_head(&w, LK_CBOR_BYTES, len);
-    return head_close(&w);
+    len += lk_cbor_head_put(room + len, LK_CBOR_BYTES, content_len);
+    return lk_span_of(room, len);
 }
 
 size_t
 lk_cose_parts(const struct lk_cose *message, struct lk_span external_aad,
-              uint8_t heads[LK_COSE_HEADS][LK_COSE_HEAD_MAX], struct lk_span parts[LK_PARTS_MAX])
+              uint8_t heads[LK_COSE_HEADS][LK_COSE_HEAD_MAX], struct lk_span *parts)
 {
-    bool is_mac = message->kind == LK_COSE_MAC0;
-    struct lk_cbor_out w;
-    size_t count = 0;
+    /* An array of four, a text, and room for the head behind it */
+    static const uint8_t sign1[] = "\x84\x6aSignature1", mac0[] = "\x84\x64MAC0";
+    size_t len = message->kind == LK_COSE_MAC0 ? sizeof(mac0) - 1 : sizeof(sign1) - 1, count = 0;
 
-    lk_cbor_write_open(&w, (struct lk_buf){heads[0], LK_COSE_HEAD_MAX});
-    lk_cbor_write_array(&w, 4);
-    lk_cbor_write_text(&w, is_mac ? LK_SPAN("MAC0") : LK_SPAN("Signature1"));
-    lk_cbor_write_head(&w, LK_CBOR_BYTES, message->protected_.len);
-    parts[count++] = head_close(&w);
+    _Static_assert(sizeof(sign1) - 1 + LK_CBOR_HEAD_MAX <= LK_COSE_HEAD_MAX, "heads have room");
+    memcpy(heads[0], message->kind == LK_COSE_MAC0 ? mac0 : sign1, len);
+    parts[count++] = head_part(heads[0], len, message->protected_.len);
     parts[count++] = message->protected_;
     if (external_aad.len > 0) {
-        parts[count++] = bytes_head(heads[1], external_aad.len);
+        parts[count++] = head_part(heads[1], 0, external_aad.len);
         parts[count++] = external_aad;
-        parts[count++] = bytes_head(heads[2], message->payload.len);
+        parts[count++] = head_part(heads[2], 0, message->payload.len);
     } else {
-        lk_cbor_write_open(&w, (struct lk_buf){heads[1], LK_COSE_HEAD_MAX});
-        lk_cbor_write_head(&w, LK_CBOR_BYTES, 0);
-        lk_cbor_write_head(&w, LK_CBOR_BYTES, message->payload.len);
-        parts[count++] = head_close(&w);
+        heads[1][0] = LK_CBOR_BYTES << 5; /* of no bytes */
+        parts[count++] = head_part(heads[1], 1, message->payload.len);
     }
     parts[count++] = message->payload;
     return count;
@@ -323,30 +340,95 @@ prefix_write(struct lk_cbor_out *w, enum lk_cose_kind kind, struct lk_span prote
     lk_cbor_write_head(w, LK_CBOR_BYTES, payload_len);
 }
 
-bool
-lk_cose_is_own_form(struct lk_span bytes, const struct lk_cose *message)
+/* A head in its shortest form. */
+static void
+own_head_take(struct lk_cbor_in *in, uint8_t major)
 {
-    uint8_t protected_room[PROTECTED_ROOM], prefix_room[PREFIX_ROOM];
-    uint8_t head_room[LK_COSE_HEAD_MAX];
-    struct lk_span protected_, prefix, tail, head;
-    struct lk_cbor_out w;
+    const uint8_t *start = in->pos;
 
-    if (message->kid.len == 0 || message->kid.len > LK_KID_MAX)
-        return false;
-    if (message->alg == LK_ALG_ES256 && !lk_crypto_is_low_s(message->signature))
-        return false;
-    if (protected_write(message->alg, message->kid, LK_BUF_OF(protected_room), &protected_) !=
-        LK_OK)
-        return false;
-    lk_cbor_write_open(&w, LK_BUF_OF(prefix_room));
-    prefix_write(&w, message->kind, protected_, message->payload.len);
-    if (lk_cbor_write_close(&w, &prefix) != LK_OK)
-        return false;
-    head = bytes_head(head_room, message->signature.len);
-    if (bytes.len != prefix.len + message->payload.len + head.len + message->signature.len)
-        return false;
-    tail = lk_span_of(bytes.ptr + prefix.len + message->payload.len, head.len);
-    return lk_span_equal(lk_span_of(bytes.ptr, prefix.len), prefix) && lk_span_equal(tail, head);
+    lk_cbor_head_take(in);
+    if (in->major != major || (size_t)(in->pos - start) != lk_cbor_head_len(in->value))
+        lk_cbor_fail(in, LK_ERR_FORM);
+}
+
+static void
+own_byte_take(struct lk_cbor_in *in, unsigned byte)
+{
+    if (in->pos == in->end || *in->pos != byte)
+        lk_cbor_fail(in, LK_ERR_FORM);
+    else
+        in->pos++;
+}
+
+static struct lk_span
+own_bytes_take(struct lk_cbor_in *in)
+{
+    own_head_take(in, LK_CBOR_BYTES);
+    lk_cbor_content_take(in);
+    return in->content;
+}
+
+/* An algorithm by the id we write. */
+static enum lk_alg
+own_alg_take(struct lk_cbor_in *in)
+{
+    uint8_t major = lk_cbor_major(in) == LK_CBOR_UINT ? LK_CBOR_UINT : LK_CBOR_NEGINT;
+    int64_t id;
+
+    own_head_take(in, major);
+    id = (int64_t)(in->value & INT64_MAX);
+    if (major == LK_CBOR_NEGINT)
+        id = -1 - id;
+    if (in->value > INT64_MAX || lk_alg_to_cose(alg_of(in)) != id)
+        lk_cbor_fail(in, LK_ERR_FORM);
+    return alg_of(in);
+}
+
+/* What protected_write writes, in its byte string. */
+static void
+own_protected_take(struct lk_cbor_in *in, struct lk_cose *out)
+{
+    const uint8_t *start;
+    uint64_t len;
+
+    own_head_take(in, LK_CBOR_BYTES);
+    len = in->value;
+    start = in->pos;
+    own_byte_take(in, LK_CBOR_MAP << 5 | 2);
+    own_byte_take(in, LABEL_ALG);
+    out->alg = own_alg_take(in);
+    own_byte_take(in, LABEL_KID);
+    out->kid = own_bytes_take(in);
+    out->protected_ = lk_span_of(start, (size_t)(in->pos - start));
+    if (out->protected_.len != len)
+        lk_cbor_fail(in, LK_ERR_FORM);
+}
+
+bool
+lk_cose_parse_own(struct lk_span bytes, struct lk_cose *out)
+{
+    struct lk_cbor_in in;
+    uint64_t tag;
+
+    lk_cbor_in_open(&in, bytes);
+    *out = (struct lk_cose){
+        .cwt_tag = true, .cose_tag = true, .kid_protected = true, .unprotected_empty = true};
+    own_byte_take(&in, LK_CBOR_TAG << 5 | 24);
+    own_byte_take(&in, TAG_CWT);
+    own_head_take(&in, LK_CBOR_TAG);
+    tag = in.value;
+    own_byte_take(&in, LK_CBOR_ARRAY << 5 | BODY_LEN);
+    own_protected_take(&in, out);
+    own_byte_take(&in, LK_CBOR_MAP << 5);
+    out->payload = own_bytes_take(&in);
+    out->signature = own_bytes_take(&in);
+    out->kind = alg_is_mac(out->alg) ? LK_COSE_MAC0 : LK_COSE_SIGN1;
+    if (in.err == LK_OK && in.pos == in.end && tag == out->kind && out->kid.len > 0 &&
+        out->kid.len <= LK_KID_MAX &&
+        (out->alg != LK_ALG_ES256 || lk_crypto_is_low_s(out->signature)))
+        return true;
+    memset(out, 0, sizeof(*out));
+    return false;
 }
 
 enum lk_err

@@ -12,11 +12,11 @@
 
 /**
  * The Sig_structure or MAC_structure (RFC 9052 sections 4.4, 6.3) as spans: heads are encoded into
- * `heads`, the long pieces stay where they are. Without external_aad there are four parts.
+ * `heads`, the long pieces stay where they are.
+ * @param parts  room for LK_PARTS_MAX; without external_aad there are four.
  */
 size_t lk_cose_parts(const struct lk_cose *message, struct lk_span external_aad,
-                     uint8_t heads[LK_COSE_HEADS][LK_COSE_HEAD_MAX],
-                     struct lk_span parts[LK_PARTS_MAX]);
+                     uint8_t heads[LK_COSE_HEADS][LK_COSE_HEAD_MAX], struct lk_span *parts);
 
 /**
  * Read an algorithm: an integer or, registered for none of ours, a text.
@@ -24,7 +24,10 @@ size_t lk_cose_parts(const struct lk_cose *message, struct lk_span external_aad,
  */
 LK_MUST_CHECK enum lk_err lk_cose_alg_read(struct lk_cbor *r, enum lk_alg *alg);
 
-/** Is the message, byte by byte, in the form lk_cose_write_cwt writes? */
-bool lk_cose_is_own_form(struct lk_span bytes, const struct lk_cose *message);
+/**
+ * Read a message that is, byte by byte, what lk_cose_write_cwt would write.
+ * @return false, with `out` zeroed, for any other: lk_cose_parse() says whether it is a message.
+ */
+bool lk_cose_parse_own(struct lk_span bytes, struct lk_cose *out);
 
 #endif

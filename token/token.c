@@ -64,9 +64,9 @@ parse_jwt(struct lk_span text, struct lk_buf scratch, struct lk_token *token)
 static enum lk_err
 parse_cwt(struct lk_span bytes, struct lk_token *token)
 {
-    struct lk_span parts[LK_PARTS_MAX];
     struct lk_cose message;
-    enum lk_err err = lk_cose_parse(bytes, LK_COSE_SIGN1, &message);
+    bool own_form = lk_cose_parse_own(bytes, &message);
+    enum lk_err err = own_form ? LK_OK : lk_cose_parse(bytes, LK_COSE_SIGN1, &message);
 
     if (err == LK_OK)
         err = lk_claims_read_cwt(message.payload, &token->claims);
@@ -76,9 +76,9 @@ parse_cwt(struct lk_span bytes, struct lk_token *token)
     token->alg = message.alg;
     token->kid = message.kid;
     token->signature = message.signature;
-    token->part_count = lk_cose_parts(&message, (struct lk_span){NULL, 0}, token->heads, parts);
-    memcpy(token->parts, parts, token->part_count * sizeof(parts[0]));
-    token->own_form = lk_cose_is_own_form(bytes, &message);
+    token->part_count =
+        lk_cose_parts(&message, (struct lk_span){NULL, 0}, token->heads, token->parts);
+    token->own_form = own_form;
     return LK_OK;
 }
 
@@ -104,7 +104,7 @@ lk_token_parse(struct lk_span text, struct lk_buf scratch, struct lk_token *toke
 {
     enum lk_err err = LK_ERR_LIMIT;
 
-    memset(token, 0, sizeof(*token));
+    lk_wipe(token, offsetof(struct lk_token, claims)); /* whoever reads the claims clears them */
     if (text.len <= LK_TOKEN_MAX)
         err = parse_any(text, scratch, token);
     if (err != LK_OK)

@@ -53,6 +53,84 @@ utf8_is_told_from_what_only_looks_like_it(void **state)
     guard_close(&g);
 }
 
+/* Unicode, table 3-7, row by row: what every sequence is held against. */
+static bool
+is_sequence(const uint8_t *b, size_t len)
+{
+    static const struct {
+        uint8_t len, lead_min, lead_max, second_min, second_max;
+    } rows[] = {
+        {1, 0x00, 0x7f, 0, 0},       {2, 0xc2, 0xdf, 0x80, 0xbf}, {3, 0xe0, 0xe0, 0xa0, 0xbf},
+        {3, 0xe1, 0xec, 0x80, 0xbf}, {3, 0xed, 0xed, 0x80, 0x9f}, {3, 0xee, 0xef, 0x80, 0xbf},
+        {4, 0xf0, 0xf0, 0x90, 0xbf}, {4, 0xf1, 0xf3, 0x80, 0xbf}, {4, 0xf4, 0xf4, 0x80, 0x8f},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (rows[i].len != len || b[0] < rows[i].lead_min || b[0] > rows[i].lead_max)
+            continue;
+        if (len > 1 && (b[1] < rows[i].second_min || b[1] > rows[i].second_max))
+            return false;
+        for (size_t k = 2; k < len; k++)
+            if (b[k] < 0x80 || b[k] > 0xbf)
+                return false;
+        return true;
+    }
+    return false;
+}
+
+static bool
+is_text(const uint8_t *b, size_t len)
+{
+    for (size_t n = 1; n <= 4 && n <= len; n++)
+        if (is_sequence(b, n))
+            return is_text(b + n, len - n);
+    return len == 0;
+}
+
+/* Every lead with every second byte, and with the ends of all ranges behind them. */
+static void
+utf8_is_what_the_table_says(void **state)
+{
+    static const uint8_t ends[] = {0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff};
+
+    (void)state;
+    for (unsigned start = 0; start < 0x10000; start++) {
+        for (size_t i = 0; i < COUNT(ends) * COUNT(ends); i++) {
+            const uint8_t b[] = {(uint8_t)(start >> 8), (uint8_t)start, ends[i / COUNT(ends)],
+                                 ends[i % COUNT(ends)]};
+
+            for (size_t len = 1; len <= sizeof(b); len++)
+                if (lk_utf8_is_valid(lk_span_of(b, len)) != is_text(b, len))
+                    fail_msg("%02x%02x%02x%02x, %zu bytes", b[0], b[1], b[2], b[3], len);
+        }
+    }
+}
+
+/* Wherever it stands, in texts of every length up to some words. */
+static void
+utf8_is_seen_everywhere(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } rows[] = {{"\xc3\xa9", 2}, {"\xf0\x9f\x98\x80", 4}, {"\x80", 1}, {"\xff", 1}, {"\xc3", 1}};
+    struct guard g = guard_open(64);
+
+    (void)state;
+    for (size_t len = 1; len < 40; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (size_t i = 0; i < COUNT(rows) && rows[i].len <= len - at; i++) {
+                uint8_t *text = guard_room(&g, len);
+
+                memset(text, 'x', len);
+                memcpy(text + at, rows[i].bytes, rows[i].len);
+                assert_int_equal(lk_utf8_is_valid(lk_span_of(text, len)), rows[i].len > 1);
+            }
+        }
+    }
+    guard_close(&g);
+}
+
 static void
 spans_compare_by_content(void **state)
 {
@@ -220,6 +298,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_is_told_from_what_only_looks_like_it),
+        cmocka_unit_test(utf8_is_what_the_table_says),
+        cmocka_unit_test(utf8_is_seen_everywhere),
         cmocka_unit_test(spans_compare_by_content),
         cmocka_unit_test(wipe_leaves_zeros),
         cmocka_unit_test(base64url_is_canonical),

@@ -131,6 +131,23 @@ one_item_is_read_or_refused(void **state)
         {"date beyond 2^53", "1b0020000000000001", DATE, LK_ERR_RANGE, 0},
         {"date as float beyond 2^53", "fb4340000000000001", DATE, LK_ERR_RANGE, 0},
         {"date beyond int64", "1bffffffffffffffff", DATE, LK_ERR_RANGE, 0},
+        {"date of 2^53 as double", "fb4340000000000000", DATE, LK_OK, 9007199254740992},
+        {"date just below 2^53 as double", "fb433fffffffffffff", DATE, LK_OK, 9007199254740991},
+        {"date of 2^53 as single", "fa5a000000", DATE, LK_OK, 9007199254740992},
+        {"date beyond 2^53 as single", "fa5a000001", DATE, LK_ERR_RANGE, 0},
+        {"date of the greatest half", "f97bff", DATE, LK_OK, 65504},
+        {"date of the greatest double", "fb7fefffffffffffff", DATE, LK_ERR_RANGE, 0},
+        {"date of the smallest half", "f90001", DATE, LK_OK, 0},
+        {"date of the smallest double", "fb0000000000000001", DATE, LK_OK, 0},
+        {"date just below a second", "fb3fefffffffffffff", DATE, LK_OK, 0},
+        {"date of one second", "f93c00", DATE, LK_OK, 1},
+        {"date just below two", "f93fff", DATE, LK_OK, 1},
+        {"date NaN as single", "fa7fc00000", DATE, LK_ERR_RANGE, 0},
+        {"date infinite as double", "fb7ff0000000000000", DATE, LK_ERR_RANGE, 0},
+        {"date minus infinite", "f9fc00", DATE, LK_ERR_RANGE, 0},
+        {"date minus zero as double", "fb8000000000000000", DATE, LK_OK, 0},
+        {"date just below zero", "fb8000000000000001", DATE, LK_ERR_RANGE, 0},
+        {"date cut off", "fb43400000000000", DATE, LK_ERR_TRUNCATED, 0},
         {"date before 1970", "20", DATE, LK_ERR_RANGE, 0},
         {"date before 1970 as float", "f9b800", DATE, LK_ERR_RANGE, 0},
         {"date NaN", "f97e00", DATE, LK_ERR_RANGE, 0},
@@ -150,6 +167,13 @@ one_item_is_read_or_refused(void **state)
         {"map with a text key twice, once longer", "a261610178016102", MAP, LK_ERR_DUPLICATE, 0},
         {"map with a text and the same bytes", "a2616101416102", MAP, LK_OK, 2},
         {"map with 0 and -1", "a200012002", MAP, LK_OK, 2},
+        {"map with keys beyond int64", "a21bffffffffffffffff013bffffffffffffffff01", MAP, LK_OK, 2},
+        {"map with a key beyond int64 twice", "a21bffffffffffffffff011bffffffffffffffff01", MAP,
+         LK_ERR_DUPLICATE, 0},
+        {"map with a key twice behind nested ones", "a3 01 82a10103c140 4102 a0 1801 00", MAP,
+         LK_ERR_DUPLICATE, 0},
+        {"map in a map with a key twice, skipped", "a1 01 a201020103", MAP, LK_OK, 1},
+        {"map with a key that is not UTF-8", "a1 61ff 01", MAP, LK_ERR_UTF8, 0},
         {"map with an array as key", "a1800 1", MAP, LK_ERR_TYPE, 0},
         {"map with a tagged key", "a1c10101", MAP, LK_ERR_TYPE, 0},
         {"map with true as key", "a1f501", MAP, LK_ERR_TYPE, 0},
@@ -333,6 +357,130 @@ maps_have_a_limit(void **state)
         lk_cbor_leave_map(&r);
         assert_int_equal(lk_cbor_close(&r), pairs > LK_MEMBERS_MAX ? LK_ERR_LIMIT : LK_OK);
     }
+}
+
+/* Any two keys that are the same are found, however many there are, and only those. */
+static void
+a_key_is_not_twice(void **state)
+{
+    uint8_t room[1024];
+    struct lk_span out;
+    struct lk_cbor r;
+
+    (void)state;
+    for (size_t a = 0; a < LK_MEMBERS_MAX; a++) {
+        for (size_t b = a; b < LK_MEMBERS_MAX; b++) {
+            struct lk_cbor_out w;
+
+            lk_cbor_write_open(&w, LK_BUF_OF(room));
+            lk_cbor_write_map(&w, LK_MEMBERS_MAX);
+            for (size_t i = 0; i < LK_MEMBERS_MAX; i++) {
+                uint8_t name = (uint8_t)(i == b ? a : i);
+
+                if (name % 2 == 0)
+                    lk_cbor_write_bytes(&w, lk_span_of(&name, 1));
+                else
+                    lk_cbor_write_text(&w, lk_span_of(&name, 1));
+                lk_cbor_write_array(&w, 1);
+                lk_cbor_write_uint(&w, i);
+            }
+            assert_int_equal(lk_cbor_write_close(&w, &out), LK_OK);
+            lk_cbor_open(&r, out);
+            (void)lk_cbor_enter_map(&r);
+            assert_int_equal(r.err, a == b ? LK_OK : LK_ERR_DUPLICATE);
+        }
+    }
+}
+
+/* A date is the float without its fraction, as C has it, if it is in range. */
+static void
+dates_are_floats_cut(void **state)
+{
+    uint32_t bits = 1;
+    size_t taken = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 300000; i++) {
+        uint8_t in[9] = {(uint8_t)(0xf9 + i % 3)};
+        struct lk_cbor r;
+        double value;
+        int64_t date_s;
+
+        for (size_t k = 1; k < sizeof(in); k++) {
+            bits = bits * 1664525u + 1013904223u;
+            in[k] = (uint8_t)(bits >> 24);
+        }
+        if (i % 2 == 0) /* rather positive, and of an order that a date may have */
+            in[1] = i % 3 == 0 ? in[1] & 0x7f : 0x40 + in[1] % 4;
+        lk_cbor_open(&r, lk_span_of(in, 1 + ((size_t)2 << i % 3)));
+        value = lk_cbor_float(&r);
+        assert_int_equal(lk_cbor_close(&r), LK_OK);
+        lk_cbor_open(&r, lk_span_of(in, 1 + ((size_t)2 << i % 3)));
+        date_s = lk_cbor_numeric_date(&r);
+        if (value >= 0 && value <= 0x1p53) {
+            assert_int_equal(lk_cbor_close(&r), LK_OK);
+            assert_true(date_s == (int64_t)value);
+            taken++;
+        } else {
+            assert_int_equal(lk_cbor_close(&r), LK_ERR_RANGE);
+            assert_int_equal(date_s, 0);
+        }
+    }
+    assert_in_range(taken, 100000, 290000);
+}
+
+static void
+four_gigabytes_are_too_much(void **state)
+{
+    uint8_t byte = 0;
+    struct lk_cbor r;
+
+    (void)state;
+    if (SIZE_MAX == UINT32_MAX)
+        return;
+    lk_cbor_open(&r, lk_span_of(&byte, (size_t)UINT32_MAX + 1));
+    assert_int_equal(lk_cbor_peek(&r), LK_CBOR_END);
+    lk_cbor_skip(&r);
+    assert_int_equal(lk_cbor_close(&r), LK_ERR_LIMIT);
+}
+
+static void
+an_error_moves_nothing(void **state)
+{
+    static const char *const items[] = {"1900",   "430102", "62c328", "82",  "a1",
+                                        "a20101", "c1",     "f818",   "fb00"};
+    struct guard g = guard_open(64);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(items); i++) {
+        struct lk_span in = placed(&g, items[i]);
+
+        for (unsigned call = 0; call < 8; call++) {
+            struct lk_cbor r;
+
+            lk_cbor_open(&r, in);
+            if (call == 0)
+                (void)lk_cbor_uint(&r);
+            else if (call == 1)
+                (void)lk_cbor_bytes(&r);
+            else if (call == 2)
+                (void)lk_cbor_text(&r);
+            else if (call == 3)
+                (void)lk_cbor_enter_array(&r);
+            else if (call == 4)
+                (void)lk_cbor_enter_map(&r);
+            else if (call == 5)
+                (void)lk_cbor_tag(&r);
+            else if (call == 6)
+                lk_cbor_skip(&r);
+            else
+                (void)lk_cbor_numeric_date(&r);
+            assert_int_not_equal(r.err, LK_OK);
+            assert_ptr_equal(r.pos, in.ptr);
+            assert_int_equal(lk_cbor_peek(&r), LK_CBOR_END);
+        }
+    }
+    guard_close(&g);
 }
 
 /* Random items: written, read back, and cut off at every length. */
@@ -572,6 +720,10 @@ main(void)
         cmocka_unit_test(misuse_is_an_error_and_not_a_crash),
         cmocka_unit_test(raw_gives_an_item_as_it_stands),
         cmocka_unit_test(maps_have_a_limit),
+        cmocka_unit_test(a_key_is_not_twice),
+        cmocka_unit_test(dates_are_floats_cut),
+        cmocka_unit_test(four_gigabytes_are_too_much),
+        cmocka_unit_test(an_error_moves_nothing),
         cmocka_unit_test(random_items_come_back),
         cmocka_unit_test(mutations_do_no_harm),
         cmocka_unit_test(heads_are_shortest),

@@ -6,6 +6,7 @@ endfunction()
 
 lk_token_test(bytes_test SOURCES bytes_test.c LIBS latchkey::token)
 lk_token_test(cbor_test SOURCES cbor_test.c LIBS latchkey::token)
+lk_token_test(cwt_test SOURCES cwt_test.c crypto_fake.c LIBS latchkey::token)
 lk_token_test(json_test SOURCES json_test.c LIBS latchkey::token)
 lk_token_test(json_random_test SOURCES json_random_test.c LIBS latchkey::token)
 lk_token_test(base64url_test SOURCES base64url_test.c LIBS latchkey::token)
@@ -18,6 +19,10 @@ if(TARGET dep::jansson)
 endif()
 lk_token_test(token_test SOURCES token_test.c LIBS latchkey::verify)
 lk_token_test(token_fail_test SOURCES token_fail_test.c crypto_fake.c LIBS latchkey::token)
+
+# Flash and stack of a CWT reader on a Cortex-M4 stay under their limits.
+add_test(NAME token_sizes COMMAND "${PROJECT_SOURCE_DIR}/token/sizes" --check)
+set_tests_properties(token_sizes PROPERTIES SKIP_RETURN_CODE 77)
 
 # lk_replay(name LIBS ...): the corpus of a fuzz target as a plain test.
 function(lk_replay name)

@@ -41,15 +41,15 @@ struct lk_cbor {
     enum lk_err err;    /* the first error; LK_OK while all is well */
     const uint8_t *pos; /* next byte */
     const uint8_t *end;
-    uint8_t depth;
+    uint32_t depth;
+    uint32_t maps; /* bit n: level n is a map */
     struct {
-        const uint8_t *first; /* first item inside */
-        uint64_t left;        /* items not yet read (a map: keys and values) */
-        uint64_t items;       /* items in all */
-        bool is_map;
+        uint32_t from_end; /* bytes from its head to the end of the input */
+        uint32_t left;     /* items not yet read (a map: keys and values) */
     } level[LK_DEPTH_MAX];
 };
 
+/** LK_ERR_LIMIT sticks at once for an input of 4 GiB or more. */
 void lk_cbor_open(struct lk_cbor *r, struct lk_span in);
 
 /** @return the first error; LK_ERR_STATE with a container still open; LK_ERR_TRAILING; LK_OK. */
