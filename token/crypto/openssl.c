@@ -13,6 +13,7 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/obj_mac.h>
 #include <openssl/param_build.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
@@ -293,12 +294,42 @@ verify_hash(enum lk_alg alg, const struct lk_prepared *p, struct lk_kit *kit,
     return verdict == 0 ? LK_ERR_SIGNATURE : LK_ERR_CRYPTO;
 }
 
+/*
+ * Is e*G + r*Q the point at infinity? Who has the private key can make such a signature. It is not
+ * valid (FIPS 186-5 section 6.4.2), but OpenSSL says "failed" and not "no", as for lack of memory.
+ */
+static bool
+sum_is_infinite(const struct lk_key *key, const uint8_t hash[LK_SHA256_LEN],
+                const uint8_t r_bytes[LK_ES256_HALF])
+{
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    EC_POINT *q = group != NULL ? EC_POINT_new(group) : NULL;
+    EC_POINT *sum = group != NULL ? EC_POINT_new(group) : NULL;
+    BIGNUM *x = BN_bin2bn(key->u.ec.x, LK_ES256_HALF, NULL);
+    BIGNUM *y = BN_bin2bn(key->u.ec.y, LK_ES256_HALF, NULL);
+    BIGNUM *e = BN_bin2bn(hash, LK_SHA256_LEN, NULL);
+    BIGNUM *r = BN_bin2bn(r_bytes, LK_ES256_HALF, NULL);
+    bool yes = q != NULL && sum != NULL && x != NULL && y != NULL && e != NULL && r != NULL &&
+               EC_POINT_set_affine_coordinates(group, q, x, y, NULL) == 1 &&
+               EC_POINT_mul(group, sum, e, q, r, NULL) == 1 && EC_POINT_is_at_infinity(group, sum);
+
+    BN_free(r);
+    BN_free(e);
+    BN_free(y);
+    BN_free(x);
+    EC_POINT_free(sum);
+    EC_POINT_free(q);
+    EC_GROUP_free(group);
+    return yes;
+}
+
 static enum lk_err
-verify_ecdsa(const struct lk_prepared *p, struct lk_kit *kit, const struct lk_span *parts,
-             size_t part_count, struct lk_span signature)
+verify_ecdsa(const struct lk_key *key, const struct lk_prepared *p, struct lk_kit *kit,
+             const struct lk_span *parts, size_t part_count, struct lk_span signature)
 {
     uint8_t hash[LK_SHA256_LEN], der[LK_ES256_DER];
     enum lk_verdict verdict = LK_VERDICT_NONE;
+    enum lk_err err;
 
     if (signature.len != LK_ES256_LEN || !lk_es256_scalar_is_valid(signature.ptr) ||
         !lk_es256_scalar_is_valid(signature.ptr + LK_ES256_HALF))
@@ -309,8 +340,11 @@ verify_ecdsa(const struct lk_prepared *p, struct lk_kit *kit, const struct lk_sp
         verdict = lk_table_verify(p->table, &kit->room, hash, signature.ptr);
     if (verdict != LK_VERDICT_NONE)
         return verdict == LK_VERDICT_VALID ? LK_OK : LK_ERR_SIGNATURE;
-    return verify_hash(LK_ALG_ES256, p, kit, hash,
-                       lk_span_of(der, lk_es256_to_der(signature.ptr, der)));
+    err = verify_hash(LK_ALG_ES256, p, kit, hash,
+                      lk_span_of(der, lk_es256_to_der(signature.ptr, der)));
+    if (err == LK_ERR_CRYPTO && sum_is_infinite(key, hash, signature.ptr))
+        return LK_ERR_SIGNATURE;
+    return err;
 }
 
 static enum lk_err
@@ -375,17 +409,17 @@ out:
 }
 
 static enum lk_err
-verify_by_alg(enum lk_alg alg, const struct lk_prepared *p, struct lk_kit *kit,
+verify_by_alg(const struct lk_key *key, const struct lk_prepared *p, struct lk_kit *kit,
               const struct lk_span *parts, size_t part_count, struct lk_span signature)
 {
-    switch (alg) {
+    switch (key->alg) {
     case LK_ALG_ES256:
-        return verify_ecdsa(p, kit, parts, part_count, signature);
+        return verify_ecdsa(key, p, kit, parts, part_count, signature);
     case LK_ALG_EDDSA:
         return verify_eddsa(p, kit, parts, part_count, signature);
     case LK_ALG_HS256:
     case LK_ALG_HS256_64:
-        return verify_mac(alg, p, kit, parts, part_count, signature);
+        return verify_mac(key->alg, p, kit, parts, part_count, signature);
     case LK_ALG_RS256:
         return verify_rsa(p, kit, parts, part_count, signature);
     case LK_ALG_NONE:
@@ -409,7 +443,7 @@ lk_crypto_verify(const struct lk_key *key, const struct lk_span *parts, size_t p
     ERR_set_mark();
     kit = lk_kit_take(p);
     if (kit != NULL) {
-        err = verify_by_alg(key->alg, p, kit, parts, part_count, signature);
+        err = verify_by_alg(key, p, kit, parts, part_count, signature);
         lk_kit_put(p, kit, err == LK_OK || err == LK_ERR_SIGNATURE);
     }
     ERR_pop_to_mark();

@@ -114,9 +114,8 @@ sum_judge(const struct lk_table *table, struct lk_table_room *room, const BIGNUM
     enum lk_verdict verdict = LK_VERDICT_NONE;
     BIGNUM *x, *z, *wrapped;
 
-    /* Only who has the private key gets here. EVP has an error of its own for it: let it say so. */
     if (EC_POINT_is_at_infinity(table->stock, room->a))
-        return LK_VERDICT_NONE;
+        return LK_VERDICT_INVALID;
     BN_CTX_start(room->bn);
     x = BN_CTX_get(room->bn);
     z = BN_CTX_get(room->bn);
