@@ -187,6 +187,8 @@ keys_are_asked_for_what_they_have(void **state)
     assert_int_equal(lk_crypto_sign(&key, many, COUNT(many), LK_BUF_OF(room), &signature),
                      LK_ERR_ARG);
     assert_int_equal(lk_crypto_verify(&key, many, COUNT(many), lk_span_of(room, 64)), LK_ERR_ARG);
+    assert_int_equal(lk_crypto_hmac_sha256(LK_SPAN("k"), many, COUNT(many), room), LK_ERR_ARG);
+    assert_int_equal(lk_crypto_hmac_sha256(LK_SPAN("k"), many, COUNT(many) - 1, room), LK_OK);
     key.has_private = false;
     assert_int_equal(lk_crypto_sign(&key, parts, 1, LK_BUF_OF(room), &signature), LK_ERR_KEY);
     assert_null(signature.ptr);

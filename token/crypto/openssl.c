@@ -461,8 +461,10 @@ sign_ecdsa(const struct lk_prepared *p, struct lk_kit *kit, const struct lk_span
         return LK_ERR_CRYPTO;
     if (kit->sign == NULL)
         kit->sign = operation_new(p, LK_ALG_ES256, true);
-    if (kit->sign == NULL || EVP_PKEY_sign(kit->sign, der, &der_len, hash, sizeof(hash)) != 1 ||
-        !lk_es256_from_der(lk_span_of(der, der_len), out))
+    if (kit->sign == NULL || EVP_PKEY_sign(kit->sign, der, &der_len, hash, sizeof(hash)) != 1)
+        return LK_ERR_CRYPTO;
+    /* Out of memory, 3.0 can say that all went well and that there are 2^32 - 1 bytes. */
+    if (der_len > sizeof(der) || !lk_es256_from_der(lk_span_of(der, der_len), out))
         return LK_ERR_CRYPTO;
     /* (r, s) and (r, n - s) both verify; one of the two is the one we write. */
     if (!lk_crypto_is_low_s(lk_span_of(out, LK_ES256_LEN)))

@@ -94,7 +94,7 @@ lk_hmac_run(EVP_MAC_CTX *ctx, const struct lk_span *parts, size_t part_count,
             uint8_t tag[LK_SHA256_LEN])
 {
     /* No key: the one it has. */
-    bool ok = part_count <= LK_PARTS_MAX && EVP_MAC_init(ctx, NULL, 0, NULL) == 1;
+    bool ok = EVP_MAC_init(ctx, NULL, 0, NULL) == 1;
     size_t len = 0;
 
     for (size_t i = 0; ok && i < part_count; i++)
@@ -144,6 +144,10 @@ lk_crypto_hmac_sha256(struct lk_span key, const struct lk_span *parts, size_t pa
     EVP_MAC_CTX *ctx;
     bool ok;
 
+    if (part_count > LK_PARTS_MAX) {
+        lk_wipe(out, LK_SHA256_LEN);
+        return LK_ERR_ARG;
+    }
     ERR_set_mark();
     ctx = lk_hmac_new(key);
     ok = ctx != NULL && lk_hmac_run(ctx, parts, part_count, out);
