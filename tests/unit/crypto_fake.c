@@ -102,6 +102,12 @@ lk_key_open(struct lk_key *key)
     return LK_OK;
 }
 
+enum lk_err
+lk_key_accelerate(struct lk_key *key)
+{
+    return key->prepared == NULL ? LK_ERR_STATE : LK_ERR_UNSUPPORTED;
+}
+
 void
 lk_key_wipe(struct lk_key *key)
 {

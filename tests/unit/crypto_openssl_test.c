@@ -7,6 +7,7 @@
 #include <latchkey/crypto.h>
 
 #include "cmocka_all.h"
+#include "crypto/prepared.h"
 #include "hex.h"
 #include "token_keys.h"
 
@@ -55,6 +56,97 @@ what_is_signed_verifies_and_nothing_else(void **state)
     assert_int_equal(ERR_peek_error(), 0);
 }
 
+/* The published example is a good specimen; each row breaks it. */
+static void
+es256_signatures_have_one_form(void **state)
+{
+#define N "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"
+    static const struct {
+        const char *name, *r, *s; /* NULL: as it was signed */
+    } rows[] = {
+        {"as signed", NULL, NULL},
+        {"r = 0", "0000000000000000000000000000000000000000000000000000000000000000", NULL},
+        {"s = 0", NULL, "0000000000000000000000000000000000000000000000000000000000000000"},
+        {"r = n", N, NULL},
+        {"s = n", NULL, N},
+        {"r = n + 1", "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632552", NULL},
+        {"r = 2^256 - 1", "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", NULL},
+        {"s = 2^256 - 1", NULL, "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"},
+        {"r = n - 1", "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632550", NULL},
+    };
+#undef N
+    struct lk_key key = test_key(TEST_EC);
+    uint8_t room[64], raw[64], der[LK_ES256_DER + 8];
+    struct lk_span signature;
+    size_t der_len;
+
+    (void)state;
+    assert_int_equal(lk_crypto_sign(&key, parts, COUNT(parts), LK_BUF_OF(room), &signature), LK_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        memcpy(raw, room, sizeof(raw));
+        if (rows[i].r != NULL)
+            hex_bytes(rows[i].r, (struct lk_buf){raw, 32});
+        if (rows[i].s != NULL)
+            hex_bytes(rows[i].s, (struct lk_buf){raw + 32, 32});
+        assert_err(rows[i].name, lk_crypto_verify(&key, parts, COUNT(parts), lk_span_of(raw, 64)),
+                   i == 0 ? LK_OK : LK_ERR_SIGNATURE);
+    }
+    memset(der, 0, sizeof(der));
+    der_len = lk_es256_to_der(room, der);
+    assert_err("DER", lk_crypto_verify(&key, parts, COUNT(parts), lk_span_of(der, der_len)),
+               LK_ERR_SIGNATURE);
+    assert_err("DER, cut to 64 bytes",
+               lk_crypto_verify(&key, parts, COUNT(parts), lk_span_of(der, 64)), LK_ERR_SIGNATURE);
+    assert_err("DER, with zeros after it",
+               lk_crypto_verify(&key, parts, COUNT(parts), lk_span_of(der, sizeof(der))),
+               LK_ERR_SIGNATURE);
+    lk_key_wipe(&key);
+}
+
+/* What the signer of OpenSSL writes, and what it must never be taken for. */
+static void
+der_is_read_in_its_one_form(void **state)
+{
+    static const struct {
+        const char *name, *der;
+        bool is_good;
+    } rows[] = {
+        {"smallest", "3006 020101 020101", true},
+        {"a high bit needs a zero", "3007 02020080 020101", true},
+        {"r = n - 1",
+         "3026 022100ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632550 020101",
+         true},
+        {"r = n",
+         "3026 022100ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551 020101",
+         false},
+        {"r = 0", "3006 020100 020101", false},
+        {"s = 0", "3006 020101 020100", false},
+        {"33 bytes of number",
+         "3026 022101ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632550 020101",
+         false},
+        {"no sequence", "3106 020101 020101", false},
+        {"sequence too short", "3005 020101 020101", false},
+        {"sequence too long", "3007 020101 020101", false},
+        {"bytes after s", "3008 020101 020101 0000", false},
+        {"no s", "3003 020101", false},
+        {"integer longer than the rest", "3006 020101 020201", false},
+        {"another type", "3006 030101 020101", false},
+        {"nothing", "", false},
+        {"an empty sequence", "3000", false},
+    };
+    uint8_t room[LK_ES256_DER], raw[64], again[LK_ES256_DER];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct lk_span der = hex_bytes(rows[i].der, LK_BUF_OF(room));
+
+        if (lk_es256_from_der(der, raw) != rows[i].is_good)
+            fail_msg("%s: %s", rows[i].name, rows[i].is_good ? "refused" : "taken");
+        if (rows[i].is_good)
+            assert_true(lk_span_equal(lk_span_of(again, lk_es256_to_der(raw, again)), der));
+    }
+}
+
 static void
 es256_signatures_have_a_low_s(void **state)
 {
@@ -95,6 +187,8 @@ keys_are_asked_for_what_they_have(void **state)
     assert_int_equal(lk_crypto_sign(&key, many, COUNT(many), LK_BUF_OF(room), &signature),
                      LK_ERR_ARG);
     assert_int_equal(lk_crypto_verify(&key, many, COUNT(many), lk_span_of(room, 64)), LK_ERR_ARG);
+    assert_int_equal(lk_crypto_hmac_sha256(LK_SPAN("k"), many, COUNT(many), room), LK_ERR_ARG);
+    assert_int_equal(lk_crypto_hmac_sha256(LK_SPAN("k"), many, COUNT(many) - 1, room), LK_OK);
     key.has_private = false;
     assert_int_equal(lk_crypto_sign(&key, parts, 1, LK_BUF_OF(room), &signature), LK_ERR_KEY);
     assert_null(signature.ptr);
@@ -315,6 +409,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_signed_verifies_and_nothing_else),
+        cmocka_unit_test(es256_signatures_have_one_form),
+        cmocka_unit_test(der_is_read_in_its_one_form),
         cmocka_unit_test(es256_signatures_have_a_low_s),
         cmocka_unit_test(keys_are_asked_for_what_they_have),
         cmocka_unit_test(hkdf_gives_the_published_values),

@@ -1,10 +1,10 @@
 /*
  * latchkey/crypto.h - the port: what the token library needs from a crypto library.
  *
- * Chosen at link time: token/crypto/openssl.c on servers, tests/unit/crypto_fake.c in tests. A port
- * for devices does not exist yet: the SDK needs no token crypto of its own. lk_key_open and
- * lk_key_wipe (key.h) belong to the port too. Signatures are raw: r||s (64 bytes) for ES256, never
- * DER; 64 bytes for Ed25519.
+ * Chosen at link time: token/crypto on servers (OpenSSL), tests/unit/crypto_fake.c in tests. A port
+ * for devices does not exist yet: the SDK needs no token crypto of its own. lk_key_open,
+ * lk_key_accelerate and lk_key_wipe (key.h) belong to the port too. Signatures are raw: r||s (64
+ * bytes) for ES256, never DER; 64 bytes for Ed25519.
  */
 #ifndef LATCHKEY_CRYPTO_H
 #define LATCHKEY_CRYPTO_H
@@ -38,9 +38,17 @@ LK_MUST_CHECK enum lk_err lk_crypto_sign(const struct lk_key *key, const struct 
 /** Is s of an ES256 signature at most n/2? (RFC 9770 needs one form per token.) */
 bool lk_crypto_is_low_s(struct lk_span signature);
 
+/** @return LK_OK, LK_ERR_CRYPTO (out is zeroed). */
 LK_MUST_CHECK enum lk_err lk_crypto_sha256(struct lk_span in, uint8_t out[LK_SHA256_LEN]);
+
+/**
+ * HMAC-SHA-256 over the concatenation of up to LK_PARTS_MAX parts. Any key, also an empty one; for
+ * a secret used often, an opened HS256 key is several times faster.
+ * @return LK_OK, LK_ERR_ARG for more parts, LK_ERR_CRYPTO (out is zeroed).
+ */
 LK_MUST_CHECK enum lk_err lk_crypto_hmac_sha256(struct lk_span key, const struct lk_span *parts,
                                                 size_t part_count, uint8_t out[LK_SHA256_LEN]);
+
 /** HKDF-SHA-256 (RFC 5869), at most 255 * 32 bytes. An empty salt is 32 zero bytes, as the RFC has
  * it. */
 LK_MUST_CHECK enum lk_err lk_crypto_hkdf_sha256(struct lk_span key, struct lk_span salt,

@@ -64,9 +64,29 @@ struct lk_key {
 /**
  * Check the key (point on its curve, sizes, at least 32 bytes for HS256, at least 2048 bits for
  * RSA) and prepare it for fast use. Must be called once before sign or verify.
- * @return LK_OK, LK_ERR_KEY for a key that is not valid, LK_ERR_UNSUPPORTED, LK_ERR_CRYPTO.
+ *
+ * Once open, one key serves any number of threads at a time: each call on it works with contexts of
+ * its own, of which the key keeps a few at hand. A key that is open already stays as it is.
+ *
+ * @return LK_OK, LK_ERR_KEY for a key that is not valid, LK_ERR_UNSUPPORTED, LK_ERR_CRYPTO. After
+ * an error the key is as it was before.
  */
 LK_MUST_CHECK enum lk_err lk_key_open(struct lk_key *key);
+
+/**
+ * Make verifications with an opened ES256 key about twice as fast, by a table of multiples of its
+ * point. For the few keys of issuers one knows; without this call all is done the ordinary way.
+ *
+ * Takes 20 to 40 ms once and about 156 KB until lk_key_wipe: not for a thread that may not wait.
+ * Nobody else may use the key meanwhile; afterwards any number of threads may, as before. The table
+ * is tested against the ordinary way before it is used. Every answer of lk_crypto_verify stays the
+ * same, and where the table cannot give one (no memory) the ordinary way does. Twice is once.
+ *
+ * @return LK_OK; LK_ERR_STATE for a key that was not opened; LK_ERR_UNSUPPORTED for another
+ *         algorithm or a crypto library or build that cannot; LK_ERR_CRYPTO when the self-test or
+ *         the crypto library failed. After an error the key goes on the ordinary way.
+ */
+LK_MUST_CHECK enum lk_err lk_key_accelerate(struct lk_key *key);
 
 /** Give back what lk_key_open prepared and zero the whole key. Safe on a zeroed key. */
 void lk_key_wipe(struct lk_key *key);
