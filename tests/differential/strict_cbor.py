@@ -33,7 +33,7 @@ def _argument(data, pos):
     if info < 24:
         return major, info, info, pos
     if info == 31:
-        raise Bad("indefinite length")
+        raise Bad("ours: indefinite length")
     if info > 27:
         raise Bad("reserved head")
     width = 1 << (info - 24)
@@ -52,6 +52,19 @@ def _special(info, value, start, pos):
     form = {25: ">e", 26: ">f", 27: ">d"}[info]
     number = struct.unpack(form, value.to_bytes(1 << (info - 24), "big"))[0]
     return Item("float", number, start, pos)
+
+
+def _tagged(data, pos, depth):
+    """Tags and their content; not recursive, since a chain of tags may be long."""
+    tags = []
+    while pos < len(data) and data[pos] >> 5 == 6:
+        start = pos
+        _, _, number, pos = _argument(data, pos)
+        tags.append((number, start))
+    item = read_item(data, pos, depth)
+    for number, start in reversed(tags):
+        item = Item("tag", (number, item), start, item.end)
+    return item
 
 
 def read_item(data, pos=0, depth=0):
@@ -73,14 +86,11 @@ def read_item(data, pos=0, depth=0):
         except UnicodeDecodeError:
             raise Bad("text is no UTF-8") from None
     if major == 6:
-        inner = read_item(data, pos, depth) if pos < len(data) else None
-        if inner is None:
-            raise Bad("cut short")
-        return Item("tag", (value, inner), start, inner.end)
+        return _tagged(data, start, depth)
     if major == 7:
         return _special(info, value, start, pos)
     if depth == DEPTH_MAX:
-        raise Bad("nested deeper than 16")
+        raise Bad("ours: nested deeper than 16")
     if value > len(data) - pos:
         raise Bad("cut short")
     items = []
@@ -94,10 +104,7 @@ def read_item(data, pos=0, depth=0):
 
 
 def read_whole(data):
-    try:
-        item = read_item(data)
-    except RecursionError:  # only tags nest without a limit
-        raise Bad("a chain of tags") from None
+    item = read_item(data)
     if item.end != len(data):
         raise Bad("bytes behind the item")
     return item
@@ -108,13 +115,13 @@ def map_members(item, key_kinds=("int", "text", "bytes")):
     if item.kind != "map":
         raise Bad("no map")
     if len(item.value) > MEMBERS_MAX:
-        raise Bad("more than 64 members")
+        raise Bad("ours: more than 64 members")
     members = {}
     for key, value in item.value:
         if key.kind not in key_kinds:
             raise Bad("a key that is no label")
         if key.kind == "int" and not -(2**63) <= key.value < 2**63:
-            raise Bad("a label beyond 64 bits")
+            raise Bad("ours: a label beyond 64 bits")
         if (key.kind, key.value) in members:
             raise Bad("a key twice")
         members[key.kind, key.value] = value

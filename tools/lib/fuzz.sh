@@ -13,14 +13,15 @@ lk_fuzz_length() {
 
 # lk_fuzz_one DIR TARGET SECONDS: the log is DIR/logs/TARGET, what was learnt DIR/corpus/TARGET.
 lk_fuzz_one() {
-    local dir=$1 target=$2 seconds=$3 tests=$root/tests/fuzz
-    local dictionary=$tests/dictionaries/$target.dict
+    local dir=$1 target=$2 seconds=$3 tests=$root/tests/fuzz seeds=() options=()
+    [ ! -d "$tests/corpus/$target" ] || seeds+=("$tests/corpus/$target")
+    [ ! -f "$tests/dictionaries/$target.dict" ] ||
+        options+=("-dict=$tests/dictionaries/$target.dict")
     mkdir -p "$dir/corpus/$target"
     "$root/build/fuzz/tests/fuzz/${target}_fuzz" -max_total_time="$seconds" \
         -max_len="$(lk_fuzz_length "$target")" -timeout=10 -rss_limit_mb=2048 \
         -malloc_limit_mb=256 -print_final_stats=1 -artifact_prefix="$dir/findings/$target-" \
-        -dict="$dictionary" "$dir/corpus/$target" "$tests/corpus/$target" \
-        >"$dir/logs/$target" 2>&1
+        "${options[@]}" "$dir/corpus/$target" "${seeds[@]}" >"$dir/logs/$target" 2>&1
 }
 
 # lk_fuzz_tell DIR TARGET STATUS: one line, and the end of the log of a finding.
