@@ -329,7 +329,8 @@ def _cnf(p):
         Map([(1, cose_key), (2, b"x")]), Map([(1, b"bytes")]), Map([(3, "text")]), Map([(3, 1)]),
         Map([(3, b"a"), (3, b"b")]), [], b"kid", None, 3, Map([(1, cose_key)]),
         Map([(5, b"short")]), Map([(5, "t" * 32)]), Map([(3, b"a"), (5, b"h" * 32)]),
-        Map([(2, 1)]), Map([(i, i) for i in range(100, 165)]),
+        Map([(2, 1)]), Map([(2, [b"", Map()])]), Map([(2, Tag(96, [b"", Map(), b"c", []]))]),
+        Map([(i, i) for i in range(100, 165)]),
         Map([(Raw(b"\x18\x03"), b"wide")]), Map([(3.5 and Float(3.0, 2), b"x")]),
         Map([(2**64 - 1, 1), (3, b"k")]), Map([(-(2**64), 1), (3, b"k")]),
     ]))  # fmt: skip

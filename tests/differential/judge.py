@@ -108,26 +108,34 @@ def _texts(item, what, limit):
     return texts
 
 
+def _is_encrypt0(item):
+    """RFC 9052 section 5.2; a COSE_Encrypt, which RFC 8747 has beside it, is not for us."""
+    if item.kind == "tag" and item.value[0] == 16:
+        item = item.value[1]
+    return item.kind == "array" and len(item.value) == 3
+
+
 def _cwt_cnf(item, data):
     """RFC 8747 section 3.1, RFC 9679 section 4: one known member, others are passed over."""
     if item is None:
         return "none", None
     members = map_members(item)
     known = {k[1]: v for k, v in members.items() if k[0] == "int" and 1 <= k[1] <= 5}
-    kinds = {1: ("key", "map"), 2: ("encrypted", None), 3: ("kid", "bytes"),
-             5: ("thumbprint", "bytes")}  # fmt: skip
-    for label, (_, kind) in kinds.items():
-        if kind and label in known and known[label].kind != kind:
-            if label != 5:
-                raise Bad("cnf: another type")
-    if len(known) != 1 or 4 in known:
+    if 1 in known and known[1].kind != "map" or 3 in known and known[3].kind != "bytes":
+        raise Bad("cnf: another type")
+    if len(known) != 1:
         return "other", None
     label, value = next(iter(known.items()))
-    if label in (1, 2):
-        return kinds[label][0], data[value.start : value.end]
-    if label == 5 and (value.kind != "bytes" or len(value.value) != 32):
-        return "other", None
-    return kinds[label][0], value.value
+    encoded = data[value.start : value.end]
+    if label == 1:
+        return "key", encoded
+    if label == 2 and _is_encrypt0(value):
+        return "encrypted", encoded
+    if label == 3:
+        return "kid", value.value
+    if label == 5 and value.kind == "bytes" and len(value.value) == 32:
+        return "thumbprint", value.value
+    return "other", None
 
 
 def _cwt_scope(item, data):
