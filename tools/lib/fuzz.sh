@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Build the fuzz targets and run them for a while. Sourced after say.sh.
+# Build the fuzz targets and run them for a while. Sourced after say.sh; $root is the tree.
+# shellcheck disable=SC2154
 
 # lk_fuzz_length TARGET: bytes of the longest input that is worth trying.
 lk_fuzz_length() {
