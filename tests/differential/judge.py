@@ -189,6 +189,8 @@ def _cose_tags(item):
     if item.kind != "tag":
         return cwt_tag, None, item
     tag, item = item.value
+    if tag == 16:  # a library that decrypts asks for the key first
+        raise Refused("encrypted, and we have no key", BYTES | {"FORM", "KEY"})
     if tag not in (17, 18):
         raise Refused("another COSE structure")
     return cwt_tag, tag, item
