@@ -522,6 +522,25 @@ def find_key(settings, token):
     return issuer, key
 
 
+_scope = re.compile(r"[!#-\[\]-~]{1,2048}\Z")  # RFC 6749 section 3.3; limits.h: LK_SCOPE_MAX
+
+
+def map_scope(issuer, token):
+    """Some issuers write `scope` as an array of texts: that is a list, too."""
+    array = token.claims["scope_data"]
+    if issuer.own or not isinstance(array, Json) or not array.value:
+        return
+    if isinstance(array.value[0], Number) or not isinstance(array.value[0], str):
+        return  # AIF, or nothing we know
+    if any(isinstance(i, Number) or not isinstance(i, str) for i in array.value):
+        raise Refused("a scope that is no list", {"SCOPE"})
+    scopes = [text for text in array.value if _scope.match(text)]
+    if len(scopes) > 64 or len(" ".join(scopes)) > 2048:
+        raise Refused("ours: more scopes than we hold", {"LIMIT"})
+    token.claims["scope"] = " ".join(scopes) or None
+    token.claims["scope_data"] = None
+
+
 def check_claims(settings, issuer, token):
     """All that is wrong with an authentic token; the first of it is what is reported."""
     c, wrong = token.claims, []
@@ -566,6 +585,7 @@ def judge(settings, data):
     issuer, key = find_key(settings, token)
     if not signature_holds(token, key):
         raise Refused("the signature does not hold", {"SIGNATURE"})
+    map_scope(issuer, token)
     check_claims(settings, issuer, token)
     libraries_agree(token, key, data)
     return token

@@ -142,7 +142,8 @@ class Plan:
             "client_id": lambda: rng.choice(["pump-7", "", "ü"]),
             "nbf": lambda: date(rng, rng.choice([s.now, s.now + s.leeway, 0, s.now - 5000])),
             "cnf": lambda: good_cnf(rng),
-            "scope": lambda: rng.choice(["a:b c:d", "", ["a:b", "c"], [], 7, None, {"a": 1}]),
+            "scope": lambda: rng.choice(["a:b c:d", "", ["a:b", "c"], ["a b", "", "ü", "c:d"], [[]], [],
+                                         7, None, {"a": 1}]),
             "tnt": lambda: rng.choice(["acme", "*", ""]),
             "dty": lambda: rng.choice(["sensor", "", "ü"]),
             "children": lambda: [f"c{i}" for i in range(rng.choice([0, 1, 5, 32]))],
@@ -401,6 +402,13 @@ def _cnf(p):
     ]))  # fmt: skip
 
 
+def _scope(p):
+    p.put("scope", p.rng.choice([
+        ["a", 1], [1, "a"], ["a", ["b"]], ["s" * 2048], ["s" * 2049, "a"], ["s" * 1024, "t" * 1024],
+        ["s"] * 64, ["s"] * 65, ["a\\"], ['"'], [""], ["a", None], Text('[ "\\u0061" ]'), [["a", 1]],
+    ]))  # fmt: skip
+
+
 def _generation(p):
     p.put("gen", p.rng.choice([-1, 2**53 + 1, 2**64, "1", None, Text("1.0"), Text("1e3"),
                                Text("-0"), Text("01"), True]))  # fmt: skip
@@ -520,6 +528,7 @@ MUTATIONS = {
     "around 64 members": _many,
     "claim: around the limit of a list": _many_texts,
     "claim: odd cnf": _cnf,
+    "claim: odd scope": _scope,
     "claim: odd gen": _generation,
     "depth around 16": _deep,
     "header: member twice": _header_twice,
