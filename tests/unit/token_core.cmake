@@ -24,7 +24,7 @@ lk_token_test(token_fail_test SOURCES token_fail_test.c crypto_fake.c LIBS latch
 add_test(NAME token_sizes COMMAND "${PROJECT_SOURCE_DIR}/token/sizes" --check)
 set_tests_properties(token_sizes PROPERTIES SKIP_RETURN_CODE 77)
 
-# lk_replay(name LIBS ...): the corpus of a fuzz target as a plain test.
+# lk_replay(name [SOURCE...] LIBS ...): the corpus of a fuzz target as a plain test.
 function(lk_replay name)
   lk_unit_test(${name}_corpus_test SOURCES ../fuzz/${name}_fuzz.c ../fuzz/replay.c ${ARGN})
   target_include_directories(${name}_corpus_test PRIVATE
@@ -37,3 +37,6 @@ lk_replay(cbor LIBS latchkey::token)
 lk_replay(json LIBS latchkey::token)
 lk_replay(jwk LIBS latchkey::verify)
 lk_replay(token LIBS latchkey::verify)
+foreach(name cose cwt jwt)
+  lk_replay(${name} ../fuzz/trusted.c LIBS latchkey::verify)
+endforeach()
