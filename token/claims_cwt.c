@@ -7,6 +7,8 @@
 
 #include <latchkey/cbor.h>
 
+#define THUMBPRINT_LEN 32 /* bytes: SHA-256 (RFC 9679 section 5.6) */
+
 /* The claims we know. Our own have their names as text keys, which the registered ones never do. */
 enum claim {
     C_ISS,
@@ -118,21 +120,25 @@ cwt_confirmation(struct lk_cbor *r, struct lk_claims *c)
             member = lk_cbor_int(r);
         else
             lk_cbor_skip(r);
-        known += member >= CNF_COSE_KEY && member <= CNF_OSC;
+        known += member >= CNF_COSE_KEY && member <= CNF_CKT;
         if (member == CNF_COSE_KEY) {
             if (r->err == LK_OK && lk_cbor_peek(r) != LK_CBOR_MAP)
                 r->err = LK_ERR_TYPE;
             c->cnf_value = lk_cbor_raw(r);
             c->cnf = LK_CNF_KEY;
-        } else if (member == CNF_KID) {
+        } else if (member == CNF_ENCRYPTED) {
+            c->cnf_value = lk_cbor_raw(r);
+            c->cnf = LK_CNF_ENCRYPTED;
+        } else if (member == CNF_KID || member == CNF_CKT) {
             c->cnf_value = lk_cbor_bytes(r);
-            c->cnf = LK_CNF_KID;
+            c->cnf = member == CNF_KID ? LK_CNF_KID : LK_CNF_THUMBPRINT;
         } else {
             lk_cbor_skip(r);
         }
     }
     lk_cbor_leave_map(r);
-    if (known != 1 || c->cnf_value.ptr == NULL) {
+    if (known != 1 || c->cnf_value.ptr == NULL ||
+        (c->cnf == LK_CNF_THUMBPRINT && c->cnf_value.len != THUMBPRINT_LEN)) {
         c->cnf = LK_CNF_OTHER;
         c->cnf_value = (struct lk_span){NULL, 0};
     }

@@ -3,7 +3,7 @@
  * its own context, so one key serves any number of threads. Errors of OpenSSL stop here: each
  * public call marks the thread's error queue and goes back to the mark.
  */
-#include <latchkey/crypto.h>
+#include "openssl_aead.h"
 
 #include <limits.h>
 #include <string.h>
@@ -309,6 +309,8 @@ open_by_alg(const struct lk_key *key, struct prepared *p)
         return open_oct(key, p);
     case LK_ALG_RS256:
         return open_rsa(key, p);
+    case LK_ALG_AEAD:
+        return aead_key_check(key);
     case LK_ALG_NONE:
         break;
     }
@@ -526,6 +528,7 @@ verify_by_alg(const struct lk_key *key, const struct lk_span *parts, size_t part
         return verify_mac(key, p, parts, part_count, signature);
     case LK_ALG_RS256:
         return verify_rsa(key, p, parts, part_count, signature);
+    case LK_ALG_AEAD:
     case LK_ALG_NONE:
         break;
     }
@@ -611,6 +614,7 @@ sign_by_alg(const struct lk_key *key, const struct lk_span *parts, size_t part_c
     case LK_ALG_HS256_64:
         return sign_mac(key, parts, part_count, out);
     case LK_ALG_RS256:
+    case LK_ALG_AEAD:
     case LK_ALG_NONE:
         break;
     }
