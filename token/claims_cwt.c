@@ -103,6 +103,18 @@ cwt_audience(struct lk_cbor *r, struct lk_claims *c)
     c->audience_count = 1;
 }
 
+/* RFC 8747 section 3.3: a COSE_Encrypt0 of three items; its tag may be left out. */
+static bool
+is_encrypt0(struct lk_span item)
+{
+    struct lk_cbor r;
+
+    lk_cbor_open(&r, item);
+    if (lk_cbor_peek(&r) == LK_CBOR_TAG && lk_cbor_tag(&r) != 16)
+        return false;
+    return lk_cbor_peek(&r) == LK_CBOR_ARRAY && lk_cbor_enter_array(&r) == 3;
+}
+
 /* One known member makes it what it is, members nobody knows are passed over; two known ones could
  * mean two keys (RFC 8747 section 3.1), and none means nothing we could check. */
 static void
@@ -138,7 +150,8 @@ cwt_confirmation(struct lk_cbor *r, struct lk_claims *c)
     }
     lk_cbor_leave_map(r);
     if (known != 1 || c->cnf_value.ptr == NULL ||
-        (c->cnf == LK_CNF_THUMBPRINT && c->cnf_value.len != THUMBPRINT_LEN)) {
+        (c->cnf == LK_CNF_THUMBPRINT && c->cnf_value.len != THUMBPRINT_LEN) ||
+        (c->cnf == LK_CNF_ENCRYPTED && !is_encrypt0(c->cnf_value))) {
         c->cnf = LK_CNF_OTHER;
         c->cnf_value = (struct lk_span){NULL, 0};
     }

@@ -19,6 +19,7 @@ lk_token_parse_sealed_cwt(struct lk_span bytes, struct lk_buf scratch, struct lk
     token->kid = message.kid;
     token->sealed.message = bytes;
     token->sealed.room = scratch;
+    memset(&token->claims, 0, sizeof(token->claims));
     return LK_OK;
 }
 

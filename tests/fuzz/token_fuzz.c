@@ -164,8 +164,8 @@ confirm(const struct lk_verifier *verifier, const struct lk_token *token)
         }
         lk_key_wipe(&key);
     }
-    (void)lk_cnf_match_key(token, &verifier->keys->keys[0], LK_BUF_OF(room));
-    (void)lk_cnf_match_certificate(token, token->claims.cnf_value);
+    PROMISE(lk_cnf_match_key(token, &verifier->keys->keys[0], LK_BUF_OF(room)) != LK_ERR_NO_SPACE);
+    PROMISE(lk_cnf_match_certificate(token, token->claims.cnf_value) != LK_OK);
 }
 
 /* What the AEAD vouches for is believed, as far as it goes: from that issuer, one layer deep. */
@@ -190,7 +190,7 @@ plaintext_alone(const struct lk_verifier *verifier, struct lk_span plain)
     if (lk_token_find_key(verifier, &token, &issuer, &key) == LK_OK) {
         PROMISE(issuer == &verifier->issuers[1]);
         PROMISE((lk_token_check_signature(&token, key) == LK_OK) == (token.part_count == 0));
-        (void)lk_token_check_claims(verifier, issuer, &token, 1);
+        PROMISE(lk_token_check_claims(verifier, issuer, &token, 1) != LK_ERR_BOUND);
     }
     confirm(verifier, &token);
     token.sealed.key = NULL; /* as if the same claims had come in the clear */

@@ -19,6 +19,8 @@ aead_make(const struct lk_key *key, struct lk_span nonce, struct lk_span aad, st
     bool ccm = strstr(lk_aead_name(key->u.oct.cipher), "CCM") != NULL;
     const EVP_CIPHER *gcms[] = {EVP_aes_128_gcm(), EVP_aes_192_gcm(), EVP_aes_256_gcm()};
     const EVP_CIPHER *ccms[] = {EVP_aes_128_ccm(), EVP_aes_192_ccm(), EVP_aes_256_ccm()};
+    size_t row = sizes.key / 8u - 2u;
+    const EVP_CIPHER *cipher = ccm ? ccms[row] : gcms[row];
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     uint8_t nothing[1] = {0};
     int len = 0, more = 0;
@@ -26,7 +28,7 @@ aead_make(const struct lk_key *key, struct lk_span nonce, struct lk_span aad, st
 
     if (room.cap < plain.len + sizes.tag)
         abort();
-    ok = EVP_EncryptInit_ex(ctx, (ccm ? ccms : gcms)[sizes.key / 8 - 2], NULL, NULL, NULL) == 1 &&
+    ok = EVP_EncryptInit_ex(ctx, cipher, NULL, NULL, NULL) == 1 &&
          EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_IVLEN, (int)nonce.len, NULL) == 1 &&
          (!ccm || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizes.tag, NULL) == 1) &&
          EVP_EncryptInit_ex(ctx, NULL, NULL, key->u.oct.k, nonce.ptr) == 1 &&

@@ -783,9 +783,11 @@ confirmations_are_understood_or_set_aside(void **state)
     } cwt_rows[] = {
         {"COSE_Key", "a108a101a10102", LK_CNF_KEY, 3},
         {"kid", "a108a1034401020304", LK_CNF_KID, 4},
-        {"Encrypted_COSE_Key", "a108a10280", LK_CNF_ENCRYPTED, 1},
-        {"Encrypted_COSE_Key, tagged", "a108a102d080", LK_CNF_ENCRYPTED, 2},
-        {"Encrypted_COSE_Key and COSE_Key", "a108a201a101020280", LK_CNF_OTHER, 0},
+        {"Encrypted_COSE_Key of no items", "a108a10280", LK_CNF_OTHER, 0},
+        {"Encrypted_COSE_Key", "a108a1028340a040", LK_CNF_ENCRYPTED, 4},
+        {"Encrypted_COSE_Key, tagged", "a108a102d08340a040", LK_CNF_ENCRYPTED, 5},
+        {"Encrypted_COSE_Key, COSE_Encrypt", "a108a102d8608340a040", LK_CNF_OTHER, 0},
+        {"Encrypted_COSE_Key and COSE_Key", "a108a201a10102028340a040", LK_CNF_OTHER, 0},
         {"ckt",
          "a108a1055820"
          "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
