@@ -426,6 +426,38 @@ an_only_key_needs_no_kid(void **state)
     lk_keyset_wipe(&one);
 }
 
+/* Another issuer's names for scopes, and the algorithms it may use, count here as well. */
+static void
+an_issuers_own_rules_count(void **state)
+{
+    struct lk_issuer mapped[3] = {issuers[0], issuers[1], issuers[2]};
+    const struct lk_verifier picky = {
+        .keys = &keyset, .issuers = mapped, .issuer_count = 3, .audience = LK_SPAN("mqtt")};
+    /* with "scp": ["a:x", "b:y"] */
+    const char *claims = "a5 01 6a 68747470733a2f2f6964" C_REST "63 736370 82 63 613a78 63 623a79";
+    uint8_t signed_room[512], room[1024], nested_room[1024], scratch[LK_TOKEN_SCRATCH_MAX];
+    struct lk_span plain = seal_hex(&(struct how){.plain = claims}, LK_BUF_OF(room));
+    struct lk_span nested = seal(&(struct how){.tags = NULL},
+                                 sign(claims, "f", LK_BUF_OF(signed_room)), LK_BUF_OF(nested_room));
+    const struct lk_span both[] = {plain, nested};
+    struct lk_token token;
+
+    (void)state;
+    mapped[1].scope_claim = LK_SPAN("scp");
+    for (size_t i = 0; i < COUNT(both); i++) {
+        assert_int_equal(lk_token_verify(&picky, both[i], NOW, LK_BUF_OF(scratch), &token), LK_OK);
+        assert_true(lk_span_is(token.claims.scope, "a:x b:y"));
+        assert_true(lk_span_is(token.claims.subject, "dev"));
+        assert_true(lk_span_is(token.claims.issuer, "https://id"));
+    }
+    mapped[1].algs = 1u << LK_ALG_ES256;
+    assert_int_equal(lk_token_verify(&picky, plain, NOW, LK_BUF_OF(scratch), &token), LK_ERR_ALG);
+    assert_int_equal(lk_token_verify(&picky, nested, NOW, LK_BUF_OF(scratch), &token), LK_OK);
+    mapped[1].algs = 1u << LK_ALG_AEAD;
+    assert_int_equal(lk_token_verify(&picky, plain, NOW, LK_BUF_OF(scratch), &token), LK_OK);
+    assert_int_equal(lk_token_verify(&picky, nested, NOW, LK_BUF_OF(scratch), &token), LK_ERR_ALG);
+}
+
 static void
 who_does_not_decrypt_takes_no_encrypted_token(void **state)
 {
@@ -656,6 +688,7 @@ main(void)
         cmocka_unit_test(a_signed_token_in_an_encrypted_one_is_verified_too),
         cmocka_unit_test(what_is_encrypted_twice_is_refused),
         cmocka_unit_test(an_only_key_needs_no_kid),
+        cmocka_unit_test(an_issuers_own_rules_count),
         cmocka_unit_test(who_does_not_decrypt_takes_no_encrypted_token),
         cmocka_unit_test(steps_ask_for_the_key_that_opened_it),
         cmocka_unit_test(a_plaintext_longer_than_scratch_is_refused),
