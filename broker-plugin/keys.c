@@ -55,6 +55,7 @@ key_print(const struct lk_key *key, uint8_t print[LK_SHA256_LEN])
         break;
     case LK_ALG_HS256:
     case LK_ALG_HS256_64:
+    case LK_ALG_AEAD:
         parts[1] = lk_span_of(key->u.oct.k, key->u.oct.len);
         break;
     case LK_ALG_NONE:

@@ -44,15 +44,17 @@ find_claim(const struct lk_claims *claims, struct lk_span path, struct lk_span *
 }
 
 /* What is behind what the token uses: its signature is the last thing that is decoded, and a JWT's
- * claims follow it once more, unescaped. */
+ * claims follow it once more, unescaped. Claims that were only encrypted are the last themselves.
+ */
 static struct lk_buf
 room_behind(const struct lk_token *token, struct lk_buf scratch)
 {
-    uintptr_t begin = (uintptr_t)scratch.ptr, end = (uintptr_t)token->signature.ptr;
+    struct lk_span last = token->signature.ptr != NULL ? token->signature : token->claims.raw;
+    uintptr_t begin = (uintptr_t)scratch.ptr, end = (uintptr_t)last.ptr;
     size_t used = 0;
 
-    if (end >= begin && end - begin <= scratch.cap)
-        used = (size_t)(end - begin) + token->signature.len;
+    if (end >= begin && end - begin < scratch.cap)
+        used = (size_t)(end - begin) + last.len;
     if (token->format == LK_FORMAT_JWT)
         used += token->claims.raw.len;
     if (used > scratch.cap)

@@ -31,7 +31,7 @@ static const char *const names[M_COUNT] = {"kty", "alg", "use", "kid", "crv", "x
 
 struct jwk {
     struct lk_span text[M_COUNT];
-    bool has_ops, may_verify;
+    bool has_ops, may_verify, may_decrypt;
 };
 
 static enum member
@@ -43,19 +43,18 @@ member_of(struct lk_span name)
     return M_COUNT;
 }
 
-static bool
-ops_have_verify(struct lk_json *r)
+static void
+ops_read(struct lk_json *r, struct jwk *jwk)
 {
-    bool found = false;
-
+    jwk->has_ops = true;
     lk_json_enter_array(r);
     while (lk_json_next_item(r)) {
         struct lk_span op = lk_json_string(r);
 
-        found = found || lk_span_is(op, "verify");
+        jwk->may_verify = jwk->may_verify || lk_span_is(op, "verify");
+        jwk->may_decrypt = jwk->may_decrypt || lk_span_is(op, "decrypt");
     }
     lk_json_leave_array(r);
-    return found;
 }
 
 static void
@@ -69,8 +68,7 @@ members_read(struct lk_json *r, struct jwk *jwk)
         enum member member = member_of(name);
 
         if (lk_span_is(name, "key_ops")) {
-            jwk->has_ops = true;
-            jwk->may_verify = ops_have_verify(r);
+            ops_read(r, jwk);
         } else if (member == M_COUNT) {
             lk_json_skip(r);
         } else {
@@ -78,6 +76,27 @@ members_read(struct lk_json *r, struct jwk *jwk)
         }
     }
     lk_json_leave_object(r);
+}
+
+static void
+alg_read(const struct jwk *jwk, struct lk_key_members *m)
+{
+    m->has_alg = jwk->text[M_ALG].ptr != NULL;
+    m->alg = lk_alg_from_jose(jwk->text[M_ALG]);
+    m->cipher = lk_aead_from_jose(jwk->text[M_ALG]);
+    if (m->cipher != LK_AEAD_NONE)
+        m->alg = LK_ALG_AEAD;
+}
+
+/* Is it for what we would do with it? */
+static bool
+use_fits(const struct jwk *jwk, bool decrypts)
+{
+    struct lk_span use = jwk->text[M_USE];
+
+    if (use.ptr != NULL && !lk_span_is(use, decrypts ? "enc" : "sig"))
+        return false;
+    return !jwk->has_ops || (decrypts ? jwk->may_decrypt : jwk->may_verify);
 }
 
 /* What kind of key it is; LK_ERR_UNSUPPORTED for kinds, curves and uses we do not take. */
@@ -96,9 +115,7 @@ kind_read(const struct jwk *jwk, struct lk_key_members *m)
 
     if (jwk->text[M_KTY].ptr == NULL)
         return LK_ERR_MISSING;
-    if (jwk->text[M_USE].ptr != NULL && !lk_span_is(jwk->text[M_USE], "sig"))
-        return LK_ERR_UNSUPPORTED;
-    if (jwk->has_ops && !jwk->may_verify)
+    if (!use_fits(jwk, m->alg == LK_ALG_AEAD))
         return LK_ERR_UNSUPPORTED;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (!lk_span_is(jwk->text[M_KTY], kinds[i].kty))
@@ -154,21 +171,14 @@ lk_jwk_read(struct lk_json *r, struct lk_key *key)
     members_read(r, &jwk);
     if (r->err != LK_OK)
         return r->err;
+    alg_read(&jwk, &m);
     err = kind_read(&jwk, &m);
     if (err == LK_OK)
         err = numbers_decode(r, &jwk, &m);
     if (err != LK_OK)
         return err;
     m.kid = jwk.text[M_KID];
-    m.has_alg = jwk.text[M_ALG].ptr != NULL;
-    m.alg = lk_alg_from_jose(jwk.text[M_ALG]);
     return lk_key_fill(key, &m);
-}
-
-static bool
-is_secret(const struct lk_key *key)
-{
-    return key->alg == LK_ALG_HS256 || key->alg == LK_ALG_HS256_64;
 }
 
 /* Read and open one key behind the ones there are. */
@@ -180,24 +190,7 @@ key_append(struct lk_json *r, struct lk_key *keys, size_t max, size_t *count)
 
     if (err == LK_ERR_UNSUPPORTED)
         return LK_OK; /* RFC 7517 section 5 */
-    if (err != LK_OK)
-        return err;
-    if (*count == max)
-        err = LK_ERR_LIMIT;
-    for (size_t i = 0; i < *count && err == LK_OK; i++) {
-        if (lk_span_equal(lk_key_kid(&keys[i]), lk_key_kid(&key)))
-            err = LK_ERR_DUPLICATE;
-        else if (is_secret(&keys[i]) != is_secret(&key))
-            err = LK_ERR_MALFORMED;
-    }
-    if (err == LK_OK)
-        err = lk_key_open(&key);
-    if (err == LK_OK)
-        keys[(*count)++] = key;
-    else
-        lk_key_wipe(&key);
-    lk_wipe(&key, sizeof(key));
-    return err;
+    return err == LK_OK ? lk_keys_append(keys, max, count, &key) : err;
 }
 
 static enum lk_err
@@ -279,6 +272,7 @@ write_required(struct lk_json_out *w, const struct lk_key *key)
         break;
     case LK_ALG_HS256:
     case LK_ALG_HS256_64:
+    case LK_ALG_AEAD:
         write_member(w, "k", key->u.oct.k, key->u.oct.len);
         write_text(w, "kty", "oct");
         break;
@@ -292,7 +286,7 @@ write_required(struct lk_json_out *w, const struct lk_key *key)
 void
 lk_jwk_write_public(struct lk_json_out *w, const struct lk_key *key)
 {
-    if (is_secret(key) && w->err == LK_OK)
+    if (lk_alg_is_symmetric(key->alg) && w->err == LK_OK)
         w->err = LK_ERR_UNSUPPORTED;
     if (w->err != LK_OK)
         return;

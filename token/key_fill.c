@@ -18,7 +18,7 @@ alg_choose(const struct lk_key_members *m, enum lk_alg *alg)
         return m->kty == LK_KTY_OCT ? LK_ERR_MISSING : LK_OK;
     if (m->alg == LK_ALG_NONE)
         return LK_ERR_UNSUPPORTED;
-    if (m->kty == LK_KTY_OCT && m->alg == LK_ALG_HS256_64)
+    if (m->kty == LK_KTY_OCT && (m->alg == LK_ALG_HS256_64 || m->alg == LK_ALG_AEAD))
         *alg = m->alg;
     return *alg == m->alg ? LK_OK : LK_ERR_MALFORMED;
 }
@@ -78,6 +78,7 @@ numbers_copy(struct lk_key *key, const struct lk_key_members *m)
         if (m->k.len > 0)
             memcpy(key->u.oct.k, m->k.ptr, m->k.len);
         key->u.oct.len = m->k.len;
+        key->u.oct.cipher = m->cipher;
         err = LK_OK;
         break;
     case LK_KTY_RSA:
@@ -108,5 +109,26 @@ lk_key_fill(struct lk_key *key, const struct lk_key_members *m)
     }
     if (err != LK_OK)
         lk_wipe(key, sizeof(*key));
+    return err;
+}
+
+enum lk_err
+lk_keys_append(struct lk_key *keys, size_t max, size_t *count, struct lk_key *key)
+{
+    enum lk_err err = *count < max ? LK_OK : LK_ERR_LIMIT;
+
+    for (size_t i = 0; i < *count && err == LK_OK; i++) {
+        if (lk_span_equal(lk_key_kid(&keys[i]), lk_key_kid(key)))
+            err = LK_ERR_DUPLICATE;
+        else if (lk_alg_is_symmetric(keys[i].alg) != lk_alg_is_symmetric(key->alg))
+            err = LK_ERR_MALFORMED;
+    }
+    if (err == LK_OK)
+        err = lk_key_open(key);
+    if (err == LK_OK)
+        keys[(*count)++] = *key;
+    else
+        lk_key_wipe(key);
+    lk_wipe(key, sizeof(*key));
     return err;
 }

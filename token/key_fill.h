@@ -13,6 +13,7 @@ struct lk_key_members {
     enum lk_kty kty;
     bool has_alg;
     enum lk_alg alg;
+    enum lk_aead cipher; /* where alg is LK_ALG_AEAD */
     struct lk_span kid;
     struct lk_span x, y, d; /* EC, OKP */
     struct lk_span k;       /* oct */
@@ -25,5 +26,14 @@ struct lk_key_members {
  *         zeroed.
  */
 LK_MUST_CHECK enum lk_err lk_key_fill(struct lk_key *key, const struct lk_key_members *m);
+
+/**
+ * Open a key and move it behind the ones of a set. Two keys with one kid, or public and secret keys
+ * in one set, could be mistaken for each other.
+ * @return LK_OK; LK_ERR_LIMIT, LK_ERR_DUPLICATE, LK_ERR_MALFORMED (mixed), or the error of opening.
+ *         The key is wiped in every case, the set changed only on success.
+ */
+LK_MUST_CHECK enum lk_err lk_keys_append(struct lk_key *keys, size_t max, size_t *count,
+                                         struct lk_key *key);
 
 #endif

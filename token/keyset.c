@@ -68,6 +68,9 @@ lk_keyset_get(const struct lk_keyset *set, uint32_t issuer, struct lk_span kid)
         /* An empty kid names nothing, not even a key without one. */
         if (kid.len > 0 && lk_span_equal(lk_key_kid(key), kid))
             return key;
+        /* What decrypts verifies nothing: it does not stand in the way of an only key. */
+        if (key->alg == LK_ALG_AEAD)
+            continue;
         only = key;
         found++;
     }

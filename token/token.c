@@ -1,7 +1,9 @@
 #include <latchkey/token.h>
 
+#include "cnf_check.h"
 #include "cose_parts.h"
 #include "jwt.h"
+#include "token_parts.h"
 
 #include <string.h>
 
@@ -61,8 +63,8 @@ parse_jwt(struct lk_span text, struct lk_buf scratch, struct lk_token *token)
     return LK_OK;
 }
 
-static enum lk_err
-parse_cwt(struct lk_span bytes, struct lk_token *token)
+enum lk_err
+lk_token_parse_signed_cwt(struct lk_span bytes, struct lk_token *token)
 {
     struct lk_cose message;
     bool own_form = lk_cose_parse_own(bytes, &message);
@@ -82,6 +84,14 @@ parse_cwt(struct lk_span bytes, struct lk_token *token)
     return LK_OK;
 }
 
+static enum lk_err
+parse_cwt(struct lk_span bytes, struct lk_buf scratch, struct lk_token *token)
+{
+    enum lk_err err = lk_token_parse_signed_cwt(bytes, token);
+
+    return err == LK_ERR_UNSUPPORTED ? lk_token_parse_sealed_cwt(bytes, scratch, token) : err;
+}
+
 /* Every CWT begins with a byte above 0x7f, a tag or an array; every text with one below. */
 static enum lk_err
 parse_any(struct lk_span text, struct lk_buf scratch, struct lk_token *token)
@@ -92,11 +102,11 @@ parse_any(struct lk_span text, struct lk_buf scratch, struct lk_token *token)
     if (text.len == 0)
         return LK_ERR_TRUNCATED;
     if (text.ptr[0] >= 0x80)
-        return parse_cwt(text, token);
+        return parse_cwt(text, scratch, token);
     if (memchr(text.ptr, '.', text.len) != NULL)
         return parse_jwt(text, scratch, token);
     err = scratch_decode(&scratch, text, &bytes);
-    return err != LK_OK ? err : parse_cwt(lk_span_of(bytes.ptr, bytes.cap), token);
+    return err != LK_OK ? err : parse_cwt(lk_span_of(bytes.ptr, bytes.cap), scratch, token);
 }
 
 enum lk_err
@@ -112,18 +122,14 @@ lk_token_parse(struct lk_span text, struct lk_buf scratch, struct lk_token *toke
     return err;
 }
 
-static bool
-alg_is_taken(const struct lk_issuer *issuer, enum lk_alg alg)
-{
-    return issuer->algs == 0 || (issuer->algs >> (unsigned)alg & 1) != 0;
-}
-
 enum lk_err
 lk_token_find_key(const struct lk_verifier *verifier, const struct lk_token *token,
                   const struct lk_issuer **issuer, const struct lk_key **key)
 {
     *issuer = NULL;
     *key = NULL;
+    if (token->sealed.message.ptr != NULL)
+        return lk_token_find_sealed_key(verifier, token, issuer, key);
     if (token->claims.issuer.len == 0)
         return LK_ERR_ISSUER;
     for (uint32_t i = 0; i < verifier->issuer_count; i++) {
@@ -134,7 +140,7 @@ lk_token_find_key(const struct lk_verifier *verifier, const struct lk_token *tok
         found = lk_keyset_get(verifier->keys, i, token->kid);
         if (found == NULL)
             return LK_ERR_KEY;
-        if (found->alg != token->alg || !alg_is_taken(&verifier->issuers[i], token->alg))
+        if (found->alg != token->alg || !lk_issuer_takes(&verifier->issuers[i], token->alg))
             return LK_ERR_ALG;
         *issuer = &verifier->issuers[i];
         *key = found;
@@ -146,8 +152,10 @@ lk_token_find_key(const struct lk_verifier *verifier, const struct lk_token *tok
 enum lk_err
 lk_token_check_signature(const struct lk_token *token, const struct lk_key *key)
 {
-    if (token->alg == LK_ALG_NONE || token->part_count == 0 || token->alg != key->alg)
+    if (token->alg == LK_ALG_NONE || token->alg != key->alg)
         return LK_ERR_ALG;
+    if (token->part_count == 0)
+        return token->sealed.key == key ? LK_OK : LK_ERR_ALG;
     return lk_crypto_verify(key, token->parts, token->part_count, token->signature);
 }
 
@@ -219,6 +227,8 @@ lk_token_check_claims(const struct lk_verifier *verifier, const struct lk_issuer
         err = LK_ERR_ISSUER;
     if (err == LK_OK)
         err = check_audience(verifier->audience, c);
+    if (err == LK_OK && c->cnf == LK_CNF_KEY && token->sealed.key == NULL && lk_cnf_is_secret(c))
+        err = LK_ERR_BOUND;
     return err;
 }
 
@@ -230,6 +240,8 @@ lk_token_verify(const struct lk_verifier *verifier, struct lk_span text, int64_t
     const struct lk_key *key;
     enum lk_err err = lk_token_parse(text, scratch, token);
 
+    if (err == LK_OK && token->sealed.message.ptr != NULL)
+        err = lk_token_decrypt(verifier, token);
     if (err == LK_OK)
         err = lk_token_find_key(verifier, token, &issuer, &key);
     if (err == LK_OK)
@@ -238,8 +250,11 @@ lk_token_verify(const struct lk_verifier *verifier, struct lk_span text, int64_t
         err = lk_token_map_claims(issuer, scratch, token);
     if (err == LK_OK)
         err = lk_token_check_claims(verifier, issuer, token, now_s);
-    if (err != LK_OK)
+    if (err != LK_OK) {
+        if (token->sealed.key != NULL)
+            lk_wipe(token->sealed.room.ptr, token->sealed.room.cap);
         memset(token, 0, sizeof(*token));
+    }
     return err;
 }
 

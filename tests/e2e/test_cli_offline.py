@@ -73,7 +73,10 @@ def verify(tmp_path):
 
     def run(token, keys, *options):
         path = tmp_path / "jwks.json"
-        path.write_text(json.dumps(keys))
+        if isinstance(keys, bytes):  # COSE_Key or COSE_KeySet, raw
+            path.write_bytes(keys)
+        else:
+            path.write_text(keys if isinstance(keys, str) else json.dumps(keys))
         return latchkey("token", "verify", "--jwks", str(path), *options, stdin=token)
 
     return run
@@ -93,13 +96,14 @@ def refused(done):
 
 # ---------------------------------------------------------------- COSE, as published by cose-wg
 
-COSE_OURS = {"ES256", "EdDSA", "HS256", "HS256/64"}
+COSE_OURS = {"ES256", "EdDSA", "HS256", "HS256/64", "A128GCM"}
 
 
 def cose_examples():
     for path in sorted((VECTORS / "cose").glob("*/*.json")):
         example = json.loads(path.read_text(encoding="utf-8"))
         part = example["input"].get("sign0") or example["input"].get("mac0")
+        part = part or example["input"].get("encrypted")
         yield pytest.param(example, part, id=f"{path.parent.name}/{path.stem}")
 
 
@@ -114,7 +118,10 @@ def test_cose_examples_as_published(verify, example, part):
         key.pop("use", None)  # some MAC examples say "enc" of a key that authenticates
         if part.get("external"):
             options += ["--external-aad", part["external"]]
-        good = not example.get("fail") and part["alg"] in COSE_OURS
+        alg = part.get("alg") or part.get("protected", {}).get("alg")
+        good = not example.get("fail") and alg in COSE_OURS
+        if "encrypted" in example["input"]:
+            key["alg"] = alg or "A128GCM"  # who decrypts must say with what
     message = example["output"]["cbor"]
     raw = bytes.fromhex(message)
     for form, extra in ((message, ["--hex"]), (message, []), (b64(raw), []), (raw, [])):
@@ -130,7 +137,8 @@ def test_cose_examples_as_published(verify, example, part):
         refused(verify(raw, key, *options[1:]))
         # One bit of the signature, the payload, the key.
         refused(verify(raw[:-1] + bytes([raw[-1] ^ 1]), key, *options))
-        refused(verify(raw.replace(b"content", b"c0ntent"), key, *options))
+        if b"content" in raw:
+            refused(verify(raw.replace(b"content", b"c0ntent"), key, *options))
         if part.get("external"):
             refused(verify(raw, key, "--signature-only"))
         else:
@@ -186,9 +194,32 @@ def test_rfc8392_examples(verify, section, key):
     assert "key" in refused(verify(token, other, "--at", "1444000000"))
 
 
-def test_rfc8392_encrypted_token_is_refused(verify):
-    token = load("cwt/rfc8392_appendix_a.json")["tests"]["A.5"]["cwt"]
-    refused(verify(token, SYM256_8392, "--at", "1444000000"))
+def keys_8392(*names):
+    return [bytes.fromhex(load("cwt/rfc8392_appendix_a.json")["keys"][name]) for name in names]
+
+
+@pytest.mark.parametrize("section", ["A.5", "A.6"])
+def test_rfc8392_encrypted_examples(verify, section):
+    token = load("cwt/rfc8392_appendix_a.json")["tests"][section]["cwt"]
+    outer, signer = keys_8392("sym128_cosekey", "p256_cosekey")
+    both = b"\x82" + outer + signer
+    good = ["--at", "1444000000", "--issuer", "coap://as.example.com",
+            "--audience", "coap://light.example.com"]
+    for keys in (both, both.hex(), b"\x82" + signer + outer):
+        assert accepted(verify(token, keys, *good)) == CLAIMS_8392
+    assert "own issuer" in refused(verify(token, both, *good, "--own"))
+    assert "expired" in refused(verify(token, both, "--at", "1444064944"))
+    assert "signature" in refused(verify(token, both, *good, "--external-aad", "00"))
+    # One of the two keys is enough where nothing is signed, and only there.
+    done = verify(token, outer, *good)
+    assert accepted(done) if section == "A.5" else "key" in refused(done)
+    refused(verify(token, signer, *good))
+    refused(verify(token, SYM256_8392, *good))
+    raw = bytes.fromhex(token)
+    for at in range(0, len(raw), 5):
+        refused(verify(raw[:at] + bytes([raw[at] ^ 0x40]) + raw[at + 1:], both, *good))
+        refused(verify(raw[:at], both, *good))
+    assert "encrypted" in refused(latchkey("token", "show", stdin=token))
 
 
 def cwt_cases():
@@ -200,7 +231,6 @@ def cwt_cases():
 # Verdicts that a general verifier does not reach, each with the reason.
 CWT_OTHER = {
     "cnf missing": "accept",  # refused for proof of possession only
-    "encrypted CWT with symmetric cnf": "reject",  # COSE_Encrypt0 is not taken
 }
 
 
@@ -209,6 +239,9 @@ def test_cwt_validator_cases(verify, data, case):
     key = P256_8392
     if "key" in case:
         key = {"kty": "oct", "k": b64(bytes.fromhex(case["key"]))}
+    if case["name"].startswith("encrypted"):
+        key = keys_8392("sym128_cosekey")[0]
+        assert key[2:19] == b"\x50" + bytes.fromhex(case["key"])
     expected = CWT_OTHER.get(case["name"], case["result"])
     done = verify(case["cwtHex"], key, "--at", str(data["now"]), "--issuer", data["issuer"],
                   "--audience", data["audience"])
@@ -416,6 +449,116 @@ def test_verify_raw_message_may_end_like_a_line(verify):
     refused(verify(raw + b"\n", key))
     # Without a tag, too: the algorithm tells a MAC from a signature.
     assert accepted(verify(raw[1:], key))["sub"] == f"n{number}"
+
+
+# Every cipher, by another implementation's hand: id, key, nonce and tag bytes.
+CIPHERS = [(1, 16, 12, 16), (2, 24, 12, 16), (3, 32, 12, 16), (10, 16, 13, 8), (11, 32, 13, 8),
+           (12, 16, 7, 8), (13, 32, 7, 8), (30, 16, 13, 16), (31, 32, 13, 16), (32, 16, 7, 16),
+           (33, 32, 7, 16)]
+
+
+def encrypt0(plain, alg, key, nonce, tag_len, *, protected=None, unprotected=None, aad=b"", tags=(61, 16)):
+    cbor2 = pytest.importorskip("cbor2")
+    aead = pytest.importorskip("cryptography.hazmat.primitives.ciphers.aead")
+    cipher = aead.AESGCM(key) if alg < 10 else aead.AESCCM(key, tag_length=tag_len)
+    protected = cbor2.dumps({1: alg} if protected is None else protected)
+    unprotected = {4: b"k", 5: nonce} if unprotected is None else unprotected
+    sealed = cipher.encrypt(nonce, plain, cbor2.dumps(["Encrypt0", protected, aad]))
+    message = [protected, unprotected, sealed]
+    for tag in reversed(tags):
+        message = cbor2.CBORTag(tag, message)
+    return cbor2.dumps(message)
+
+
+@pytest.mark.parametrize("alg, key_len, nonce_len, tag_len", CIPHERS)
+def test_encrypted_by_another_implementation(verify, alg, key_len, nonce_len, tag_len):
+    cbor2 = pytest.importorskip("cbor2")
+    key, nonce = bytes(range(key_len)), bytes(range(100, 100 + nonce_len))
+    cose_key = cbor2.dumps({1: 4, 2: b"k", 3: alg, -1: key})
+    secret = {8: {1: {1: 4, 2: b"pop", -1: bytes(16)}}}
+    plain = cbor2.dumps({1: "https://id", 2: "dev", 4: 2000000000, **secret})
+
+    def make(text=plain, **how):
+        return encrypt0(text, alg, key, nonce, tag_len, **how)
+
+    good = make()
+    for form in (good, good.hex(), b64(good), make(tags=(16,)), make(tags=())):
+        assert accepted(verify(form, cose_key, "--issuer", "https://id"))["sub"] == "dev"
+    assert accepted(verify(make(unprotected={5: nonce}), cose_key))
+    assert accepted(verify(make(protected={1: alg, 5: nonce}, unprotected={}), cose_key))
+    assert accepted(verify(make(aad=b"ab"), cose_key, "--external-aad", "6162"))
+    answer = accepted(verify(make(b"hello"), cose_key, "--signature-only"))
+    assert answer["payload_text"] == "hello" and answer["alg"].startswith("A")
+    assert accepted(verify(make(b""), cose_key, "--signature-only"))["payload_hex"] == ""
+    # One key set, one raw message: everything else is refused.
+    other = next(row for row in CIPHERS if row[0] != alg and row[1] == key_len) if key_len != 24 \
+        else (3, 32)
+    other_key = cbor2.dumps({1: 4, 2: b"k", 3: other[0], -1: bytes(range(other[1]))})
+    assert "algorithm" in refused(verify(good, other_key))
+    assert "signature" in refused(verify(good, cbor2.dumps({1: 4, 3: alg, -1: bytes(key_len)})))
+    assert "key" in refused(verify(good, cbor2.dumps({1: 4, 2: b"x", 3: alg, -1: key})))
+    assert "key" in refused(verify(good, cbor2.dumps({1: 4, 2: b"k", 3: alg, -1: key[1:]})))
+    refused(verify(good, cbor2.dumps({1: 4, 2: b"k", 3: alg, 4: [3], -1: key})))
+    for row in (make(aad=b"x"), make(protected={}, unprotected={1: alg, 5: nonce}),
+                make(protected={1: alg, 5: nonce}), make(unprotected={5: nonce[1:]}),
+                make(unprotected={5: nonce + b"0"}), make(unprotected={6: b"1"}),
+                make(unprotected={}), make(unprotected={5: nonce, 2: [1]}), good[:-1], good + b"0",
+                good[:-1] + bytes([good[-1] ^ 1]), make(plain + b"0"), make(b""), make(b"\x80"),
+                make(cbor2.dumps("text")), make(good), make(make(tags=(16,))), make(tags=(61,)),
+                make(tags=(61, 96)), make(tags=(18,))):
+        refused(verify(row, cose_key))
+
+
+def test_a_secret_in_cnf_only_where_it_is_encrypted(verify):
+    cbor2 = pytest.importorskip("cbor2")
+    claims = {1: "https://id", 2: "dev", 4: 2000000000, 8: {1: {1: 4, -1: bytes(16)}}}
+    from cryptography.hazmat.primitives import hashes, hmac
+
+    protected, payload = cbor2.dumps({1: 5}), cbor2.dumps(claims)
+    mac = hmac.HMAC(bytes(32), hashes.SHA256())
+    mac.update(cbor2.dumps(["MAC0", protected, b"", payload]))
+    maced = cbor2.dumps(cbor2.CBORTag(17, [protected, {}, payload, mac.finalize()]))
+    keys = [{1: 4, 2: b"m", 3: 5, -1: bytes(32)}, {1: 4, 2: b"k", 3: 1, -1: bytes(16)}]
+    assert "cnf" in refused(verify(maced, cbor2.dumps(keys)))
+    nested = encrypt0(maced, 1, bytes(16), bytes(12), 16)
+    assert accepted(verify(nested, cbor2.dumps(keys)))["sub"] == "dev"
+    broken = encrypt0(maced[:-1] + bytes([maced[-1] ^ 1]), 1, bytes(16), bytes(12), 16)
+    assert "signature" in refused(verify(broken, cbor2.dumps(keys)))
+    assert "nested" in refused(verify(encrypt0(nested, 1, bytes(16), bytes(12), 16),
+                                      cbor2.dumps(keys)))
+
+
+def test_keys_as_cbor(verify):
+    cbor2 = pytest.importorskip("cbor2")
+    token = load("cwt/rfc8392_appendix_a.json")["tests"]["A.3"]["cwt"]
+    at = ["--at", "1444000000"]
+    ec = cbor2.loads(keys_8392("p256_cosekey")[0])
+    mac = {1: 4, 2: b"m", -1: bytes(32)}
+    for keys in (ec, [ec], [{1: 99}, ec], [ec, {1: 4, 2: b"k", 3: 1, -1: bytes(16)}],
+                 [ec, dict(ec, **{}) | {2: b"another"}]):
+        assert accepted(verify(token, cbor2.dumps(keys), *at)) == CLAIMS_8392
+        assert accepted(verify(token, cbor2.dumps(keys).hex() + "\n", *at)) == CLAIMS_8392
+    spaced = " ".join(cbor2.dumps([ec]).hex()[i:i + 2] for i in range(0, 500, 2))
+    assert accepted(verify(token, spaced, *at)) == CLAIMS_8392
+    assert b"note: key 1" in verify(token, cbor2.dumps([{1: 99}, ec]), *at).stderr
+    assert "same kid" in refused(verify(token, cbor2.dumps([ec, ec]), *at))
+    assert "public and symmetric" in refused(verify(token, cbor2.dumps([ec, mac]), *at))
+    refused(verify(token, cbor2.dumps({**ec, 3: -8}), *at))
+    refused(verify(token, cbor2.dumps({**ec, -3: ec[-2]}), *at))
+    for bad in (b"\x80", b"\x82" + cbor2.dumps(ec), cbor2.dumps([ec]) + b"0", b"\xff", b"\xa0",
+                "8", "zz", "a", cbor2.dumps(5).hex()):
+        refused(verify(token, bad, *at))
+
+
+def test_a_mac_key_as_cbor_needs_no_alg(verify):
+    """As in a JWK: whoever names a key file by hand has chosen."""
+    cbor2 = pytest.importorskip("cbor2")
+    token = load("cwt/rfc8392_appendix_a.json")["tests"]["A.4"]["cwt"]
+    key = cbor2.loads(keys_8392("sym256_cosekey")[0])
+    bare = {k: v for k, v in key.items() if k != 3}
+    assert accepted(verify(token, cbor2.dumps(bare), "--at", "1444000000")) == CLAIMS_8392
+    # As published it says AES-CCM-16-64-128, and that has 16 bytes.
+    assert b"note: key 1" in verify(token, cbor2.dumps(key), "--at", "1444000000").stderr
 
 
 def test_claims_of_a_cwt_as_json(verify):
@@ -631,6 +774,13 @@ def test_explain_knows_the_tokens_own_rules(scopes, tmp_path):
     assert explain(scopes, acl, "publish", "c/boiler-7").returncode == REFUSED
     assert explain(asks, acl, "publish", "c/boiler-7").returncode == DONE
     assert explain(asks, unsigned(acl=7), "publish", "c/boiler-7").returncode == USAGE
+
+
+def test_explain_sees_nothing_in_an_encrypted_token(scopes):
+    token = load("cwt/rfc8392_appendix_a.json")["tests"]["A.5"]["cwt"]
+    done = latchkey("explain", "--token", "-", "--scopes", str(scopes), "publish", "a",
+                    stdin=bytes.fromhex(token))
+    assert done.returncode == USAGE and b"encrypted" in done.stderr
 
 
 def test_explain_more(scopes):

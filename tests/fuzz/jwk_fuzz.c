@@ -1,7 +1,8 @@
-/* A text is a JWK or a JWKS, anything else a COSE_Key. What is read can be opened or is refused. */
+/* A text is a JWK or a JWKS, anything else a COSE_Key or a COSE_KeySet. What is read can be opened
+ * or is refused. */
 #include "fuzz.h"
 
-#include <latchkey/cose.h>
+#include <latchkey/cose_key.h>
 #include <latchkey/jwk.h>
 
 static void
@@ -25,6 +26,26 @@ write_back(const struct lk_key *key)
     PROMISE(lk_span_equal(lk_key_kid(&again), lk_key_kid(key)));
 }
 
+static void
+write_back_cbor(const struct lk_key *key)
+{
+    uint8_t room[2048], print[32];
+    struct lk_key again;
+    struct lk_cbor_out w;
+    struct lk_span out;
+
+    PROMISE(lk_cose_key_thumbprint(key, print) == LK_OK);
+    lk_cbor_write_open(&w, LK_BUF_OF(room));
+    lk_cose_key_write_public(&w, key);
+    if (lk_cbor_write_close(&w, &out) != LK_OK) {
+        PROMISE(lk_alg_is_symmetric(key->alg) || key->alg == LK_ALG_RS256);
+        return;
+    }
+    PROMISE(lk_cose_key_parse(out, &again) == LK_OK);
+    PROMISE(again.alg == key->alg && !again.has_private);
+    PROMISE(lk_span_equal(lk_key_kid(&again), lk_key_kid(key)));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -42,15 +63,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             PROMISE(count == 0);
         free(text);
     } else {
-        count = lk_cose_key_parse(lk_span_of(data, size), &keys[0]) == LK_OK;
-        if (count == 1 && lk_key_open(&keys[0]) != LK_OK) {
-            PROMISE(keys[0].prepared == NULL);
-            count = 0;
-        }
+        if (lk_cose_keyset_read(lk_span_of(data, size), keys, 3, &count) != LK_OK)
+            PROMISE(count == 0);
     }
     for (size_t i = 0; i < count; i++) {
         PROMISE(keys[i].prepared != NULL);
         write_back(&keys[i]);
+        write_back_cbor(&keys[i]);
         lk_key_wipe(&keys[i]);
     }
     return 0;

@@ -1,11 +1,14 @@
 /*
- * Tokens, and claims sets by themselves, so that the fuzzer need not get past a signature.
- * Nothing it makes up may verify; claims that were read can be written and read again.
+ * Tokens, and claims sets by themselves, so that the fuzzer need not get past a signature; and the
+ * input once more as the plaintext of an encrypted token, so that it need not get past an AEAD.
+ * No signature it makes up may verify; claims that were read can be written and read again.
  */
 #include "fuzz.h"
 
+#include <latchkey/cnf.h>
+#include <latchkey/cose_key.h>
+#include <latchkey/crypto.h>
 #include <latchkey/jwk.h>
-#include <latchkey/token.h>
 
 /* The public key of RFC 7515 A.3. */
 static const char public_key[] = "{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"ec\","
@@ -92,6 +95,108 @@ open_key(struct lk_keyset *keyset)
     PROMISE(lk_keyset_put(keyset, 0, &key, 1) == LK_OK);
 }
 
+/* What encrypted tokens are sealed with: a key of issuer 1, which nobody else has. */
+static const uint8_t secret[32] = "the fuzzer holds this key, too..";
+static const struct lk_issuer sealing_issuers[] = {
+    {.url = {(const uint8_t *)"https://as", 10}},
+    {.url = {(const uint8_t *)"https://id", 10}},
+};
+
+static void
+open_aead_key(struct lk_keyset *keyset)
+{
+    struct lk_key key = {.alg = LK_ALG_AEAD, .has_private = true};
+
+    key.u.oct.cipher = LK_AEAD_A256GCM;
+    key.u.oct.len = sizeof(secret);
+    memcpy(key.u.oct.k, secret, sizeof(secret));
+    PROMISE(lk_key_open(&key) == LK_OK);
+    PROMISE(lk_keyset_put(keyset, 1, &key, 1) == LK_OK);
+}
+
+/* 61(16([{1: 3}, {5: nonce}, ciphertext])) */
+static struct lk_span
+seal(struct lk_span plain, struct lk_buf room)
+{
+    static const uint8_t aad[] = {0x83, 0x68, 'E',  'n',  'c',  'r',  'y', 'p',
+                                  't',  '0',  0x43, 0xa1, 0x01, 0x03, 0x40};
+    static uint8_t sealed_room[LK_TOKEN_MAX + LK_SEAL_OVERHEAD];
+    struct lk_span sealed, out;
+    struct lk_cbor_out w;
+
+    PROMISE(lk_crypto_seal(secret, lk_span_of(aad, sizeof(aad)), plain, LK_BUF_OF(sealed_room),
+                           &sealed) == LK_OK);
+    lk_cbor_write_open(&w, room);
+    lk_cbor_write_tag(&w, 61);
+    lk_cbor_write_tag(&w, 16);
+    lk_cbor_write_array(&w, 3);
+    lk_cbor_write_bytes(&w, lk_span_of(aad + 11, 3));
+    lk_cbor_write_map(&w, 1);
+    lk_cbor_write_int(&w, 5);
+    lk_cbor_write_bytes(&w, lk_span_of(sealed.ptr, 12));
+    lk_cbor_write_bytes(&w, lk_span_of(sealed.ptr + 12, sealed.len - 12));
+    PROMISE(lk_cbor_write_close(&w, &out) == LK_OK);
+    return out;
+}
+
+/* Every use of cnf, on whatever claims there are: a key that is given is open, or a PSK. */
+static void
+confirm(const struct lk_verifier *verifier, const struct lk_token *token)
+{
+    static const enum lk_alg uses[] = {LK_ALG_NONE, LK_ALG_HS256, LK_ALG_HS256_64};
+    static uint8_t room[LK_TOKEN_MAX];
+
+    for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+        struct lk_cnf_use use = {.symmetric = uses[i],
+                                 .rs_key = lk_span_of(secret, sizeof(secret)),
+                                 .token = LK_SPAN("token")};
+        struct lk_key key;
+        enum lk_err err = lk_cnf_key(verifier, token, &use, LK_BUF_OF(room), &key);
+
+        PROMISE(err != LK_ERR_NO_SPACE && err != LK_ERR_STATE && err != LK_ERR_ARG);
+        if (err == LK_OK) {
+            PROMISE((key.prepared != NULL) == (key.alg != LK_ALG_NONE));
+            PROMISE(!lk_alg_is_symmetric(key.alg) || key.alg == uses[i]);
+            PROMISE(lk_alg_is_symmetric(key.alg) || key.alg == LK_ALG_NONE || !key.has_private);
+            /* a public key is found again by what the token says of it */
+            if (token->claims.cnf == LK_CNF_KEY && !key.has_private)
+                PROMISE(lk_cnf_match_key(token, &key, LK_BUF_OF(room)) == LK_OK);
+        }
+        lk_key_wipe(&key);
+    }
+    PROMISE(lk_cnf_match_key(token, &verifier->keys->keys[0], LK_BUF_OF(room)) != LK_ERR_NO_SPACE);
+    PROMISE(lk_cnf_match_certificate(token, token->claims.cnf_value) != LK_OK);
+}
+
+/* What the AEAD vouches for is believed, as far as it goes: from that issuer, one layer deep. */
+static void
+plaintext_alone(const struct lk_verifier *verifier, struct lk_span plain)
+{
+    static uint8_t room[2 * LK_TOKEN_MAX], scratch[LK_TOKEN_SCRATCH_MAX];
+    const struct lk_issuer *issuer;
+    const struct lk_key *key;
+    struct lk_token token;
+
+    if (plain.len > LK_TOKEN_MAX - 64)
+        return;
+    PROMISE(lk_token_parse(seal(plain, LK_BUF_OF(room)), LK_BUF_OF(scratch), &token) == LK_OK);
+    PROMISE(lk_token_find_key(verifier, &token, &issuer, &key) == LK_ERR_UNSUPPORTED);
+    if (lk_token_decrypt(verifier, &token) != LK_OK) {
+        PROMISE(token.format == LK_FORMAT_NONE && token.sealed.message.ptr == NULL);
+        return;
+    }
+    PROMISE(lk_span_equal(token.claims.issuer, sealing_issuers[1].url));
+    PROMISE(lies_in(token.claims.raw, scratch, sizeof(scratch)));
+    if (lk_token_find_key(verifier, &token, &issuer, &key) == LK_OK) {
+        PROMISE(issuer == &verifier->issuers[1]);
+        PROMISE((lk_token_check_signature(&token, key) == LK_OK) == (token.part_count == 0));
+        PROMISE(lk_token_check_claims(verifier, issuer, &token, 1) != LK_ERR_BOUND);
+    }
+    confirm(verifier, &token);
+    token.sealed.key = NULL; /* as if the same claims had come in the clear */
+    confirm(verifier, &token);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -102,13 +207,22 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                 .issuers = &issuer,
                                                 .issuer_count = 1,
                                                 .audience = {(const uint8_t *)"mqtt", 4}};
-    struct lk_span text = lk_span_of(data, size);
+    static const struct lk_verifier sealing = {.keys = &keyset,
+                                               .issuers = sealing_issuers,
+                                               .issuer_count = 2,
+                                               .audience = {(const uint8_t *)"mqtt", 4}};
+    struct lk_span text = lk_span_of(data, size), kid;
     struct lk_token token;
     enum lk_err err;
 
-    if (keyset.count == 0)
+    if (keyset.count == 0) {
         open_key(&keyset);
+        open_aead_key(&keyset);
+    }
     claims_alone(data, size);
+    plaintext_alone(&sealing, text);
+    if (lk_psk_identity_read(text, &kid) == LK_OK)
+        PROMISE(kid.len > 0 && kid.len <= LK_KID_MAX && lies_in(kid, data, size));
     err = lk_token_parse(text, LK_BUF_OF(scratch), &token);
     PROMISE(size <= LK_TOKEN_MAX || err == LK_ERR_LIMIT);
     PROMISE(err != LK_ERR_NO_SPACE);

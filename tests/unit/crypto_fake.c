@@ -214,7 +214,7 @@ lk_crypto_generate(enum lk_alg alg, struct lk_key *key)
     enum lk_err err;
 
     memset(key, 0, sizeof(*key));
-    if (alg == LK_ALG_RS256 || alg == LK_ALG_NONE)
+    if (alg == LK_ALG_RS256 || alg == LK_ALG_AEAD || alg == LK_ALG_NONE)
         return LK_ERR_UNSUPPORTED;
     key->alg = alg;
     key->has_private = true;
@@ -277,5 +277,40 @@ lk_crypto_unseal(const uint8_t key[32], struct lk_span bound, struct lk_span sea
         return LK_ERR_SIGNATURE;
     }
     *out = parts[1];
+    return LK_OK;
+}
+
+/* Opens what lk_crypto_seal above made; the nonce is what that writes, zeros. */
+enum lk_err
+lk_crypto_decrypt(const struct lk_key *key, struct lk_span nonce, const struct lk_span *aad,
+                  size_t aad_count, struct lk_span sealed, struct lk_buf room,
+                  struct lk_span *plain)
+{
+    struct lk_span text;
+    uint8_t tag[16];
+    uint64_t hash;
+
+    *plain = (struct lk_span){NULL, 0};
+    if (key->alg != LK_ALG_AEAD || key->u.oct.len != 32)
+        return LK_ERR_KEY;
+    if (key->prepared == NULL)
+        return LK_ERR_STATE;
+    if (nonce.len != 12 || sealed.len < sizeof(tag))
+        return LK_ERR_SIGNATURE;
+    text = lk_span_of(room.ptr, sealed.len - sizeof(tag));
+    if (text.len > room.cap)
+        return LK_ERR_NO_SPACE;
+    if (fails())
+        return LK_ERR_CRYPTO;
+    for (size_t i = 0; i < text.len; i++)
+        room.ptr[i] = (uint8_t)(sealed.ptr[i] ^ key->u.oct.k[i % 32]);
+    hash = mix_parts(mix(0xcbf29ce484222325u, lk_span_of(key->u.oct.k, 32)), aad, aad_count);
+    spread(mix(hash, text), tag, sizeof(tag));
+    if (!lk_equal_ct(lk_span_of(tag, sizeof(tag)),
+                     lk_span_of(sealed.ptr + text.len, sizeof(tag)))) {
+        lk_wipe(room.ptr, text.len);
+        return LK_ERR_SIGNATURE;
+    }
+    *plain = text;
     return LK_OK;
 }

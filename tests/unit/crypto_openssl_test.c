@@ -6,8 +6,10 @@
 
 #include <latchkey/crypto.h>
 
+#include "aead_make.h"
 #include "cmocka_all.h"
 #include "crypto/prepared.h"
+#include "guard.h"
 #include "hex.h"
 #include "token_keys.h"
 
@@ -324,6 +326,143 @@ what_is_sealed_opens_with_the_same_key_and_binding(void **state)
     assert_int_equal(ERR_peek_error(), 0);
 }
 
+static const struct lk_span aad_parts[] = {{(const uint8_t *)"head", 4},
+                                           {(const uint8_t *)"er", 2},
+                                           {NULL, 0},
+                                           {(const uint8_t *)"external", 8}};
+static const uint8_t nonce_bytes[13] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+
+static struct lk_key
+cipher_key(enum lk_aead cipher)
+{
+    struct lk_key key = {.alg = LK_ALG_AEAD, .has_private = true};
+
+    key.u.oct.cipher = cipher;
+    key.u.oct.len = lk_aead_sizes_of(cipher).key;
+    memset(key.u.oct.k, 0x40 + (int)cipher, key.u.oct.len);
+    assert_int_equal(lk_key_open(&key), LK_OK);
+    return key;
+}
+
+/* Nothing but what was encrypted opens, and what does not open leaves nothing behind. */
+static void
+one_cipher_opens_what_was_encrypted(enum lk_aead cipher, struct lk_span plain)
+{
+    struct lk_key key = cipher_key(cipher), stranger = cipher_key(cipher);
+    struct lk_span nonce = lk_span_of(nonce_bytes, lk_aead_sizes_of(cipher).nonce), sealed, out;
+    uint8_t sealed_room[64], other_nonce[13];
+    struct guard in = guard_open(64), room = guard_open(64);
+    struct lk_buf to = {guard_room(&room, plain.len), plain.len};
+    static const uint8_t zeros[64];
+
+    sealed = aead_make(&key, nonce, LK_SPAN("headerexternal"), plain, LK_BUF_OF(sealed_room));
+    sealed.ptr = guard_put(&in, sealed.ptr, sealed.len);
+    assert_int_equal(lk_crypto_decrypt(&key, nonce, aad_parts, 4, sealed, to, &out), LK_OK);
+    assert_true(lk_span_equal(out, plain));
+    assert_int_equal(lk_crypto_decrypt(&key, nonce, aad_parts, 3, sealed, to, &out),
+                     LK_ERR_SIGNATURE);
+    assert_null(out.ptr);
+    assert_memory_equal(to.ptr, zeros, to.cap);
+    assert_int_equal(lk_crypto_decrypt(&key, nonce, NULL, 0, sealed, to, &out), LK_ERR_SIGNATURE);
+    memcpy(other_nonce, nonce.ptr, nonce.len);
+    other_nonce[0] ^= 1;
+    assert_int_equal(
+        lk_crypto_decrypt(&key, lk_span_of(other_nonce, nonce.len), aad_parts, 4, sealed, to, &out),
+        LK_ERR_SIGNATURE);
+    assert_int_equal(lk_crypto_decrypt(&key, lk_span_of(nonce_bytes, nonce.len - 1), aad_parts, 4,
+                                       sealed, to, &out),
+                     LK_ERR_SIGNATURE);
+    stranger.u.oct.k[0] ^= 1;
+    assert_int_equal(lk_crypto_decrypt(&stranger, nonce, aad_parts, 4, sealed, to, &out),
+                     LK_ERR_SIGNATURE);
+    for (size_t bit = 0; bit < sealed.len * 8; bit++) {
+        uint8_t *byte = guard_room(&in, sealed.len) + bit / 8;
+
+        *byte ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(lk_crypto_decrypt(&key, nonce, aad_parts, 4, sealed, to, &out),
+                         LK_ERR_SIGNATURE);
+        assert_memory_equal(to.ptr, zeros, to.cap);
+        *byte ^= (uint8_t)(1u << bit % 8);
+    }
+    for (size_t len = 0; len < sealed.len; len++)
+        assert_int_equal(
+            lk_crypto_decrypt(&key, nonce, aad_parts, 4, lk_span_of(sealed.ptr, len), to, &out),
+            LK_ERR_SIGNATURE);
+    if (plain.len > 0) {
+        to = (struct lk_buf){guard_room(&room, plain.len - 1), plain.len - 1};
+        assert_int_equal(lk_crypto_decrypt(&key, nonce, aad_parts, 4, sealed, to, &out),
+                         LK_ERR_NO_SPACE);
+    }
+    guard_close(&in);
+    guard_close(&room);
+    lk_key_wipe(&key);
+    lk_key_wipe(&stranger);
+}
+
+static void
+every_cipher_opens_what_was_encrypted(void **state)
+{
+    (void)state;
+    for (enum lk_aead c = LK_AEAD_A128GCM; c <= LK_AEAD_CCM_64_128_256; c++) {
+        one_cipher_opens_what_was_encrypted(c, LK_SPAN("this is the content"));
+        one_cipher_opens_what_was_encrypted(c, LK_SPAN("x"));
+        one_cipher_opens_what_was_encrypted(c, LK_SPAN(""));
+    }
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void
+decryption_asks_for_a_key_that_decrypts(void **state)
+{
+    static uint8_t big[0x10000 + 8], room_bytes[sizeof(big)];
+    struct lk_key gcm = cipher_key(LK_AEAD_A128GCM), ccm = cipher_key(LK_AEAD_CCM_16_64_128), mac;
+    struct lk_buf room = LK_BUF_OF(room_bytes);
+    struct lk_span nonce = lk_span_of(nonce_bytes, 12), sealed = lk_span_of(big, 32), out,
+                   parts_7[7];
+    uint8_t signature[64];
+
+    (void)state;
+    memset(parts_7, 0, sizeof(parts_7));
+    assert_int_equal(lk_crypto_generate(LK_ALG_AEAD, &mac), LK_ERR_UNSUPPORTED);
+    assert_int_equal(lk_crypto_generate(LK_ALG_HS256, &mac), LK_OK);
+    assert_int_equal(lk_crypto_decrypt(&mac, nonce, NULL, 0, sealed, room, &out), LK_ERR_KEY);
+    assert_int_equal(lk_crypto_decrypt(&gcm, nonce, parts_7, 7, sealed, room, &out), LK_ERR_ARG);
+    /* it neither signs nor verifies */
+    assert_int_equal(lk_crypto_sign(&gcm, parts, 1, LK_BUF_OF(signature), &out),
+                     LK_ERR_UNSUPPORTED);
+    assert_int_equal(lk_crypto_verify(&gcm, parts, 1, lk_span_of(signature, 32)),
+                     LK_ERR_UNSUPPORTED);
+    assert_int_equal(lk_crypto_verify(&gcm, parts, 1, lk_span_of(signature, 0)),
+                     LK_ERR_UNSUPPORTED);
+    /* a length field of 16 bits counts no further (RFC 3610 section 2.1) */
+    nonce = lk_span_of(nonce_bytes, 13);
+    assert_int_equal(
+        lk_crypto_decrypt(&ccm, nonce, NULL, 0, lk_span_of(big, 0xffff + 8), room, &out),
+        LK_ERR_SIGNATURE);
+    assert_int_equal(
+        lk_crypto_decrypt(&ccm, nonce, NULL, 0, lk_span_of(big, 0x10000 + 8), room, &out),
+        LK_ERR_LIMIT);
+    lk_key_wipe(&ccm);
+    assert_int_equal(lk_crypto_decrypt(&ccm, nonce, NULL, 0, sealed, room, &out), LK_ERR_KEY);
+    ccm.alg = LK_ALG_AEAD;
+    ccm.u.oct.cipher = LK_AEAD_CCM_16_64_128;
+    assert_int_equal(lk_crypto_decrypt(&ccm, nonce, NULL, 0, sealed, room, &out), LK_ERR_STATE);
+    for (size_t len = 0; len <= 64; len++) {
+        ccm.u.oct.len = len;
+        assert_int_equal(lk_key_open(&ccm), len == 16 ? LK_OK : LK_ERR_KEY);
+        if (len == 16) {
+            lk_key_wipe(&ccm);
+            ccm.alg = LK_ALG_AEAD;
+            ccm.u.oct.cipher = LK_AEAD_CCM_16_64_128;
+        }
+    }
+    ccm.u.oct.cipher = LK_AEAD_NONE;
+    assert_int_equal(lk_key_open(&ccm), LK_ERR_UNSUPPORTED);
+    lk_key_wipe(&gcm);
+    lk_key_wipe(&mac);
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
 static void
 randomness_differs(void **state)
 {
@@ -416,6 +555,8 @@ main(void)
         cmocka_unit_test(hkdf_gives_the_published_values),
         cmocka_unit_test(hashes_give_the_published_values),
         cmocka_unit_test(what_is_sealed_opens_with_the_same_key_and_binding),
+        cmocka_unit_test(every_cipher_opens_what_was_encrypted),
+        cmocka_unit_test(decryption_asks_for_a_key_that_decrypts),
         cmocka_unit_test(randomness_differs),
         cmocka_unit_test(the_error_queue_is_left_as_it_was),
         cmocka_unit_test(one_key_serves_many_threads),

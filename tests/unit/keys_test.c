@@ -17,7 +17,10 @@
 
 #define EC_XY "\"x\":\"" TEST_EC_X "\",\"y\":\"" TEST_EC_Y "\""
 #define X31   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-#define KID65 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define AES_256_MEMBERS                                                                            \
+    "\"kty\":\"oct\",\"alg\":\"A256GCM\",\"kid\":\"aes\",\"k\":\"" TEST_OKP_X "\""
+#define AES_256 "{" AES_256_MEMBERS "}"
+#define KID65   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static void
 a_jwk_is_read_or_refused(void **state)
@@ -39,8 +42,27 @@ a_jwk_is_read_or_refused(void **state)
          LK_OK, LK_ALG_EDDSA},
         {"oct", TEST_OCT, LK_OK, LK_ALG_HS256},
         {"oct without alg", "{\"kty\":\"oct\",\"k\":\"" TEST_OCT_K "\"}", LK_ERR_MISSING, 0},
-        {"oct for encryption", "{\"kty\":\"oct\",\"alg\":\"A256GCM\",\"k\":\"" TEST_OCT_K "\"}",
+        {"oct for decryption", AES_256, LK_OK, LK_ALG_AEAD},
+        {"oct for decryption, with use and key_ops",
+         "{" AES_256_MEMBERS ",\"use\":\"enc\",\"key_ops\":[\"encrypt\",\"decrypt\"]}", LK_OK,
+         LK_ALG_AEAD},
+        {"oct for decryption that says sig", "{" AES_256_MEMBERS ",\"use\":\"sig\"}",
          LK_ERR_UNSUPPORTED, 0},
+        {"oct for decryption that may only encrypt",
+         "{" AES_256_MEMBERS ",\"key_ops\":[\"encrypt\",\"verify\"]}", LK_ERR_UNSUPPORTED, 0},
+        {"oct for decryption without k", "{\"kty\":\"oct\",\"alg\":\"A128GCM\"}", LK_ERR_MISSING,
+         0},
+        {"a MAC key that says enc",
+         "{\"kty\":\"oct\",\"alg\":\"HS256\",\"use\":\"enc\",\"k\":\"" TEST_OCT_K "\"}",
+         LK_ERR_UNSUPPORTED, 0},
+        {"a MAC key that may only decrypt",
+         "{\"kty\":\"oct\",\"alg\":\"HS256\",\"key_ops\":[\"decrypt\"],\"k\":\"" TEST_OCT_K "\"}",
+         LK_ERR_UNSUPPORTED, 0},
+        {"CCM, which JOSE has not",
+         "{\"kty\":\"oct\",\"alg\":\"AES-CCM-16-64-256\",\"k\":\"" TEST_OKP_X "\"}",
+         LK_ERR_UNSUPPORTED, 0},
+        {"EC with a cipher", "{\"kty\":\"EC\",\"crv\":\"P-256\"," EC_XY ",\"alg\":\"A256GCM\"}",
+         LK_ERR_MALFORMED, 0},
         {"oct without k", "{\"kty\":\"oct\",\"alg\":\"HS256\"}", LK_ERR_MISSING, 0},
         {"EC with an oct algorithm",
          "{\"kty\":\"EC\",\"crv\":\"P-256\"," EC_XY ",\"alg\":\"HS256\"}", LK_ERR_MALFORMED, 0},
@@ -124,6 +146,15 @@ a_jwks_is_read_whole_or_refused(void **state)
          LK_OK, 1},
         {"two keys with one kid", "{\"keys\":[" TEST_EC "," TEST_EC "]}", LK_ERR_DUPLICATE, 0},
         {"secret and public mixed", "{\"keys\":[" TEST_EC "," TEST_OCT "]}", LK_ERR_MALFORMED, 0},
+        {"keys that decrypt and keys that verify, all secret",
+         "{\"keys\":[" TEST_OCT "," AES_256 "]}", LK_OK, 2},
+        {"a key that decrypts among public ones", "{\"keys\":[" TEST_EC "," AES_256 "]}",
+         LK_ERR_MALFORMED, 0},
+        {"a cipher's key twice", "{\"keys\":[" AES_256 "," AES_256 "]}", LK_ERR_DUPLICATE, 0},
+        {"a key longer than its cipher's",
+         "{\"kty\":\"oct\",\"alg\":\"A192GCM\",\"k\":\"" TEST_OKP_X "\"}", LK_ERR_KEY, 0},
+        {"a key shorter than its cipher's",
+         "{\"kty\":\"oct\",\"alg\":\"A256GCM\",\"k\":\"AAAAAAAAAAAAAAAAAAAAAA\"}", LK_ERR_KEY, 0},
         {"a point that is not on the curve",
          "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" TEST_EC_X "\",\"y\":\"" TEST_EC_X "\"}",
          LK_ERR_KEY, 0},
@@ -232,7 +263,15 @@ a_cose_key_is_read_or_refused(void **state)
         {"symmetric, 256", "a3 0104 0305" CK_K, LK_OK, LK_ALG_HS256, true},
         {"symmetric, 64", "a3 0104 0304" CK_K, LK_OK, LK_ALG_HS256_64, true},
         {"symmetric without alg", "a2 0104" CK_K, LK_ERR_MISSING, 0, false},
-        {"symmetric for encryption", "a3 0104 030a" CK_K, LK_ERR_UNSUPPORTED, 0, false},
+        {"symmetric for decryption", "a3 0104 030b" CK_K, LK_OK, LK_ALG_AEAD, true},
+        {"symmetric for decryption, key_ops", "a4 0104 030b 048104" CK_K, LK_OK, LK_ALG_AEAD, true},
+        {"symmetric for decryption that may only encrypt", "a4 0104 030b 048103" CK_K,
+         LK_ERR_UNSUPPORTED, 0, false},
+        {"symmetric for decryption that may verify", "a4 0104 030b 04810a" CK_K, LK_ERR_UNSUPPORTED,
+         0, false},
+        {"a MAC key that may decrypt", "a4 0104 0305 048104" CK_K, LK_ERR_UNSUPPORTED, 0, false},
+        {"ChaCha20", "a3 0104 0318 18" CK_K, LK_ERR_UNSUPPORTED, 0, false},
+        {"EC2 with a cipher", "a5 0102 0303 2001" CK_X CK_Y, LK_ERR_MALFORMED, 0, false},
         {"symmetric that may only create", "a4 0104 0305 048109" CK_K, LK_ERR_UNSUPPORTED, 0,
          false},
         {"symmetric that may verify", "a4 0104 0305 04810a" CK_K, LK_OK, LK_ALG_HS256, true},
@@ -277,6 +316,181 @@ a_cose_key_is_read_or_refused(void **state)
     guard_close(&g);
 }
 
+#define CK_EC  "a5 0102 024161 2001" CK_X CK_Y
+#define CK_OKP "a4 0101 024162 2006" CK_O
+#define CK_AES "a4 0104 024163 030b" CK_K
+#define CK_MAC "a4 0104 024164 0305" CK_K
+
+static void
+a_cose_keyset_is_read_whole_or_refused(void **state)
+{
+    static const struct {
+        const char *name, *hex;
+        enum lk_err err;
+        size_t count;
+    } rows[] = {
+        {"one key by itself", CK_EC, LK_OK, 1},
+        {"one key", "81" CK_EC, LK_OK, 1},
+        {"two keys", "82" CK_EC CK_OKP, LK_OK, 2},
+        {"keys that decrypt and keys that verify, all secret", "82" CK_MAC CK_AES, LK_OK, 2},
+        {"no keys", "80", LK_ERR_MALFORMED, 0},
+        {"a kind we do not take is left out", "82 a20103 024161" CK_EC, LK_OK, 1},
+        {"a kind we do not take by itself", "a20103024161", LK_OK, 0},
+        {"two keys with one kid", "82" CK_EC CK_EC, LK_ERR_DUPLICATE, 0},
+        {"two keys without a kid", "82 a3 0101 2006" CK_O "a4 0102 2001" CK_X CK_Y,
+         LK_ERR_DUPLICATE, 0},
+        {"secret and public mixed", "82" CK_EC CK_AES, LK_ERR_MALFORMED, 0},
+        {"a key without x", "82" CK_EC "a3 0101 024162 2006", LK_ERR_MISSING, 0},
+        {"a point that is not on the curve",
+         "81 a5 0102 024161 2001" CK_X "2258"
+         "20143329cce7868e416927599cf65a34f3ce2ffda55a7eca69ed8919a394d42f0f",
+         LK_ERR_KEY, 0},
+        {"a key shorter than its cipher's", "81 a4 0104 024163 030b 2044 01020304", LK_ERR_KEY, 0},
+        {"a member that is no map", "82" CK_EC "01", LK_ERR_TYPE, 0},
+        {"more than there is room for", "83" CK_EC CK_OKP "a4 0101 024163 2006" CK_O, LK_ERR_LIMIT,
+         0},
+        {"a byte follows", "81" CK_EC "00", LK_ERR_TRAILING, 0},
+        {"cut off", "82" CK_EC, LK_ERR_TRUNCATED, 0},
+        {"text", "6161", LK_ERR_TYPE, 0},
+        {"nothing", "", LK_ERR_TRUNCATED, 0},
+    };
+    struct guard g = guard_open(512);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        static const struct lk_key zero;
+        uint8_t room[512];
+        struct lk_span in = hex_bytes(rows[i].hex, LK_BUF_OF(room));
+        struct lk_key keys[2];
+        size_t count = 99;
+
+        memset(keys, 0, sizeof(keys));
+        in.ptr = guard_put(&g, in.ptr, in.len);
+        assert_err(rows[i].name, lk_cose_keyset_read(in, keys, COUNT(keys), &count), rows[i].err);
+        if (count != rows[i].count)
+            fail_msg("%s: %zu keys", rows[i].name, count);
+        for (size_t k = 0; k < COUNT(keys); k++) {
+            if (k < count)
+                assert_non_null(keys[k].prepared);
+            else
+                assert_memory_equal(&keys[k], &zero, sizeof(zero));
+            lk_key_wipe(&keys[k]);
+        }
+    }
+    guard_close(&g);
+}
+
+static void
+a_cose_key_is_written_and_read_back(void **state)
+{
+    static const char *const keys[] = {TEST_EC, TEST_OKP};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        struct lk_key key = test_key(keys[i]), again;
+        uint8_t room[256], print[32], print_again[32];
+        struct lk_cbor_out w;
+        struct lk_span out;
+
+        lk_cbor_write_open(&w, LK_BUF_OF(room));
+        lk_cose_key_write_public(&w, &key);
+        assert_int_equal(lk_cbor_write_close(&w, &out), LK_OK);
+        assert_int_equal(lk_cose_key_parse(out, &again), LK_OK);
+        assert_false(again.has_private);
+        assert_int_equal(again.alg, key.alg);
+        assert_true(lk_span_equal(lk_key_kid(&key), lk_key_kid(&again)));
+        assert_int_equal(lk_cose_key_thumbprint(&key, print), LK_OK);
+        assert_int_equal(lk_cose_key_thumbprint(&again, print_again), LK_OK);
+        assert_memory_equal(print, print_again, sizeof(print));
+        lk_key_wipe(&key);
+    }
+}
+
+/* Byte by byte: kty, kid, alg and then what is the kind's own, each once, in order. */
+static void
+a_cose_key_has_one_form(void **state)
+{
+    struct lk_key key;
+    uint8_t wanted_room[256], room[256];
+    struct lk_span wanted = hex_bytes("a6 0102 024161 0326 2001" CK_X CK_Y, LK_BUF_OF(wanted_room));
+    struct lk_cbor_out w;
+    struct lk_span out;
+
+    (void)state;
+    assert_int_equal(lk_cose_key_parse(wanted, &key), LK_OK);
+    lk_cbor_write_open(&w, LK_BUF_OF(room));
+    lk_cose_key_write_public(&w, &key);
+    assert_int_equal(lk_cbor_write_close(&w, &out), LK_OK);
+    assert_true(lk_span_equal(out, wanted));
+}
+
+static void
+a_secret_key_is_never_written_as_cbor(void **state)
+{
+    static const char *const keys[] = {TEST_OCT, AES_256};
+    struct lk_cbor_out w;
+    struct lk_span out;
+    uint8_t room[512], print[32];
+    struct lk_key none = {.alg = LK_ALG_NONE};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        struct lk_key key = test_key(keys[i]);
+
+        lk_cbor_write_open(&w, LK_BUF_OF(room));
+        lk_cose_key_write_public(&w, &key);
+        assert_int_equal(lk_cbor_write_close(&w, &out), LK_ERR_UNSUPPORTED);
+        assert_int_equal(w.len, 0);
+        assert_int_equal(lk_cose_key_thumbprint(&key, print), LK_OK);
+        lk_key_wipe(&key);
+    }
+    assert_int_equal(lk_cose_key_thumbprint(&none, print), LK_ERR_UNSUPPORTED);
+}
+
+static void
+ciphers_have_the_numbers_of_rfc_9053(void **state)
+{
+    static const struct {
+        int64_t cose;
+        const char *name;
+        struct lk_aead_sizes sizes;
+        bool is_jose;
+    } rows[] = {
+        {1, "A128GCM", {16, 12, 16}, true},
+        {2, "A192GCM", {24, 12, 16}, true},
+        {3, "A256GCM", {32, 12, 16}, true},
+        {10, "AES-CCM-16-64-128", {16, 13, 8}, false},
+        {11, "AES-CCM-16-64-256", {32, 13, 8}, false},
+        {12, "AES-CCM-64-64-128", {16, 7, 8}, false},
+        {13, "AES-CCM-64-64-256", {32, 7, 8}, false},
+        {30, "AES-CCM-16-128-128", {16, 13, 16}, false},
+        {31, "AES-CCM-16-128-256", {32, 13, 16}, false},
+        {32, "AES-CCM-64-128-128", {16, 7, 16}, false},
+        {33, "AES-CCM-64-128-256", {32, 7, 16}, false},
+    };
+    static const int64_t others[] = {0, 4, 5, 14, 24, -7, -3, 34};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        enum lk_aead cipher = lk_aead_from_cose(rows[i].cose);
+        struct lk_aead_sizes sizes = lk_aead_sizes_of(cipher);
+
+        assert_int_not_equal(cipher, LK_AEAD_NONE);
+        assert_int_equal(lk_aead_to_cose(cipher), rows[i].cose);
+        assert_string_equal(lk_aead_name(cipher), rows[i].name);
+        assert_memory_equal(&sizes, &rows[i].sizes, sizeof(sizes));
+        assert_int_equal(lk_aead_from_jose(lk_span_text(rows[i].name)),
+                         rows[i].is_jose ? cipher : LK_AEAD_NONE);
+        /* a signed message never names one, whatever it says */
+        assert_int_equal(lk_alg_from_cose(rows[i].cose), LK_ALG_NONE);
+        assert_int_equal(lk_alg_from_jose(lk_span_text(rows[i].name)), LK_ALG_NONE);
+    }
+    for (size_t i = 0; i < COUNT(others); i++)
+        assert_int_equal(lk_aead_from_cose(others[i]), LK_AEAD_NONE);
+    assert_int_equal(lk_aead_from_jose(LK_SPAN("")), LK_AEAD_NONE);
+    assert_int_equal(lk_aead_sizes_of((enum lk_aead)99).key, 0);
+}
+
 static void
 fill(struct lk_key *keys, size_t count, const char *prefix)
 {
@@ -309,6 +523,15 @@ a_keyset_keeps_issuers_apart(void **state)
     assert_non_null(lk_keyset_get(&set, 1, (struct lk_span){NULL, 0}));
     assert_null(lk_keyset_get(&set, 0, (struct lk_span){NULL, 0}));
     assert_null(lk_keyset_get(&set, 1, LK_SPAN("")));
+
+    /* a key that decrypts is found by its kid, and is no choice among those that verify */
+    fill(more, 1, "v");
+    more[1] = test_key(AES_256);
+    assert_int_equal(lk_keyset_put(&set, 2, more, 2), LK_OK);
+    assert_int_equal(lk_keyset_get(&set, 2, (struct lk_span){NULL, 0})->alg, LK_ALG_EDDSA);
+    assert_int_equal(lk_keyset_get(&set, 2, LK_SPAN("aes"))->alg, LK_ALG_AEAD);
+    assert_int_equal(lk_keyset_put(&set, 2, NULL, 0), LK_OK);
+    assert_int_equal(set.count, 4);
 
     fill(more, 4, "b");
     memcpy(more[3].kid, more[1].kid, more[1].kid_len);
@@ -344,6 +567,11 @@ main(void)
         cmocka_unit_test(a_public_key_is_written_and_read_back),
         cmocka_unit_test(a_secret_key_is_never_written),
         cmocka_unit_test(a_cose_key_is_read_or_refused),
+        cmocka_unit_test(a_cose_keyset_is_read_whole_or_refused),
+        cmocka_unit_test(a_cose_key_is_written_and_read_back),
+        cmocka_unit_test(a_cose_key_has_one_form),
+        cmocka_unit_test(a_secret_key_is_never_written_as_cbor),
+        cmocka_unit_test(ciphers_have_the_numbers_of_rfc_9053),
         cmocka_unit_test(a_keyset_keeps_issuers_apart),
     };
 

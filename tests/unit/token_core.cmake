@@ -18,6 +18,9 @@ if(TARGET dep::jansson)
   lk_token_test(token_vectors_test SOURCES token_vectors_test.c LIBS latchkey::verify dep::jansson)
 endif()
 lk_token_test(token_test SOURCES token_test.c LIBS latchkey::verify)
+lk_token_test(token_encrypted_test SOURCES token_encrypted_test.c
+  LIBS latchkey::verify dep::openssl)
+lk_token_test(cnf_test SOURCES cnf_test.c LIBS latchkey::verify dep::openssl)
 lk_token_test(token_fail_test SOURCES token_fail_test.c crypto_fake.c LIBS latchkey::token)
 
 # Flash and stack of a CWT reader on a Cortex-M4 stay under their limits.

@@ -356,7 +356,8 @@ a_cwt_is_taken_or_refused(void **state)
         {"tag 61 alone", "d83d", P_EC, "a0", C_OK, &ec, LK_ERR_MALFORMED},
         {"tag 61 twice", "d83dd83dd2", P_EC, "a0", C_OK, &ec, LK_ERR_MALFORMED},
         {"tag 18 outside tag 61", "d2d83d", P_EC, "a0", C_OK, &ec, LK_ERR_TYPE},
-        {"tag 16", "d83dd0", P_EC, "a0", C_OK, &ec, LK_ERR_UNSUPPORTED},
+        {"tag 16 around four items", "d83dd0", P_EC, "a0", C_OK, &ec, LK_ERR_MALFORMED},
+        {"tag 96", "d83dd860", P_EC, "a0", C_OK, &ec, LK_ERR_UNSUPPORTED},
         {"tag 98", "d83dd862", P_EC, "a0", C_OK, &ec, LK_ERR_UNSUPPORTED},
         {"tag 55799 outside", "d9d9f7d83dd2", P_EC, "a0", C_OK, &ec, LK_ERR_MALFORMED},
         {"kid unprotected", TAGS, "a10126", "a1044265 63", C_OK, &ec, LK_ERR_FORM},
@@ -782,7 +783,17 @@ confirmations_are_understood_or_set_aside(void **state)
     } cwt_rows[] = {
         {"COSE_Key", "a108a101a10102", LK_CNF_KEY, 3},
         {"kid", "a108a1034401020304", LK_CNF_KID, 4},
-        {"Encrypted_COSE_Key", "a108a10280", LK_CNF_OTHER, 0},
+        {"Encrypted_COSE_Key of no items", "a108a10280", LK_CNF_OTHER, 0},
+        {"Encrypted_COSE_Key", "a108a1028340a040", LK_CNF_ENCRYPTED, 4},
+        {"Encrypted_COSE_Key, tagged", "a108a102d08340a040", LK_CNF_ENCRYPTED, 5},
+        {"Encrypted_COSE_Key, COSE_Encrypt", "a108a102d8608340a040", LK_CNF_OTHER, 0},
+        {"Encrypted_COSE_Key and COSE_Key", "a108a201a10102028340a040", LK_CNF_OTHER, 0},
+        {"ckt",
+         "a108a1055820"
+         "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+         LK_CNF_THUMBPRINT, 32},
+        {"ckt too short", "a108a10541ff", LK_CNF_OTHER, 0},
+        {"kid and ckt", "a108a20341010541ff", LK_CNF_OTHER, 0},
         {"osc", "a108a104a0", LK_CNF_OTHER, 0},
         {"COSE_Key and kid", "a108a201a10102034101", LK_CNF_OTHER, 0},
         {"kid and something unknown", "a108a203410118640 0", LK_CNF_KID, 1},
@@ -808,7 +819,7 @@ confirmations_are_understood_or_set_aside(void **state)
     }
     for (size_t i = 0; i < COUNT(cwt_rows); i++) {
         uint8_t room[64];
-        char hex[64];
+        char hex[128];
         size_t len = 0;
 
         for (const char *c = cwt_rows[i].hex; *c != '\0'; c++)

@@ -2,6 +2,7 @@
  * The crypto port on OpenSSL 3: keys and signatures. Errors of OpenSSL stop here: each public call
  * marks the thread's error queue and goes back to the mark. What a key keeps is in prepared.h.
  */
+#include "openssl_aead.h"
 #include "prepared.h"
 
 #include <limits.h>
@@ -174,6 +175,8 @@ open_by_alg(const struct lk_key *key, struct lk_prepared *p)
         return open_oct(key, p);
     case LK_ALG_RS256:
         return open_rsa(key, p);
+    case LK_ALG_AEAD:
+        return aead_key_check(key);
     case LK_ALG_NONE:
         break;
     }
@@ -422,6 +425,7 @@ verify_by_alg(const struct lk_key *key, const struct lk_prepared *p, struct lk_k
         return verify_mac(key->alg, p, kit, parts, part_count, signature);
     case LK_ALG_RS256:
         return verify_rsa(p, kit, parts, part_count, signature);
+    case LK_ALG_AEAD:
     case LK_ALG_NONE:
         break;
     }
@@ -515,6 +519,7 @@ sign_by_alg(enum lk_alg alg, const struct lk_prepared *p, struct lk_kit *kit,
     case LK_ALG_HS256_64:
         return sign_mac(alg, p, kit, parts, part_count, out);
     case LK_ALG_RS256:
+    case LK_ALG_AEAD:
     case LK_ALG_NONE:
         break;
     }

@@ -248,6 +248,8 @@ explain_run(struct cli *cli, int argc, char **argv)
         err = lk_token_parse(input_trim(in), LK_BUF_OF(scratch), &token);
         if (err != LK_OK)
             code = cli_usage(cli, "not a token: %s", lk_err_text(err));
+        else if (token.sealed.message.ptr != NULL)
+            code = cli_usage(cli, "the token is encrypted: nothing in it can be explained");
         else
             code = judge(cli, &map, &token, &request, &wish, rest.item[0]);
     }

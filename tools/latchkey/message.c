@@ -1,6 +1,6 @@
 /*
- * message.c - a signed message taken apart: compact JWS (RFC 7515), COSE_Sign1 and COSE_Mac0
- * (RFC 9052). Unlike lk_token_parse() it takes any payload.
+ * message.c - a message taken apart: compact JWS (RFC 7515), COSE_Sign1, COSE_Mac0 and
+ * COSE_Encrypt0 (RFC 9052). Unlike lk_token_parse() it takes any payload.
  */
 #include "message.h"
 
@@ -49,12 +49,12 @@ hex_decode(struct lk_span text, struct lk_buf room, struct lk_span *out)
     return LK_OK;
 }
 
-/* Hex of a COSE message begins with tag 61, 17 or 18 or an array of four; read as base64url, no
- * such text begins a COSE message. */
+/* Hex of a COSE message begins with tag 61, 16, 17 or 18 or an array of three or four; read as
+ * base64url, no such text begins a COSE message. */
 static bool
 looks_hex(struct lk_span text)
 {
-    static const char *const heads[] = {"d83d", "d1", "d2", "84"};
+    static const char *const heads[] = {"d83d", "d0", "d1", "d2", "83", "84"};
     char head[5] = "";
     size_t i;
 
@@ -226,6 +226,32 @@ cose_parse(struct message *m, struct lk_span in, bool alg_unprotected)
     return LK_OK;
 }
 
+static enum lk_err
+sealed_parse(struct message *m, struct lk_span in)
+{
+    enum lk_err err = lk_cose_encrypt0_parse(in, true, &m->sealed);
+
+    m->whole = in;
+    if (err != LK_OK)
+        return err;
+    m->is_sealed = true;
+    m->alg = LK_ALG_AEAD;
+    m->kid = m->sealed.kid;
+    return LK_OK;
+}
+
+/* Without a tag a COSE_Encrypt0 is told by its three items; the others have four. */
+static bool
+looks_sealed(struct lk_span raw)
+{
+    struct lk_cbor r;
+
+    if (lk_cose_is_encrypt0(raw))
+        return true;
+    lk_cbor_open(&r, raw);
+    return lk_cbor_peek(&r) == LK_CBOR_ARRAY && lk_cbor_enter_array(&r) == 3;
+}
+
 enum lk_err
 message_parse(struct lk_span in, const struct message_wish *wish, struct message *m)
 {
@@ -246,7 +272,31 @@ message_parse(struct lk_span in, const struct message_wish *wish, struct message
     }
     if (err == LK_ERR_NO_SPACE || (err == LK_OK && raw.len > LK_TOKEN_MAX))
         return LK_ERR_LIMIT;
-    return err != LK_OK ? err : cose_parse(m, raw, wish->alg_unprotected);
+    if (err != LK_OK)
+        return err;
+    return looks_sealed(raw) ? sealed_parse(m, raw) : cose_parse(m, raw, wish->alg_unprotected);
+}
+
+enum lk_err
+message_open(struct message *m, const struct lk_key *key, struct lk_span external_aad)
+{
+    struct lk_cbor r;
+    enum lk_err err =
+        lk_cose_encrypt0_decrypt(&m->sealed, key, external_aad, LK_BUF_OF(m->room), &m->payload);
+
+    if (err != LK_OK)
+        return err;
+    lk_cbor_open(&r, m->payload);
+    if (lk_cbor_peek(&r) != LK_CBOR_TAG)
+        return LK_OK;
+    if (lk_cose_is_encrypt0(m->payload))
+        return LK_ERR_DEPTH;
+    err = lk_cose_parse(m->payload, LK_COSE_NONE, &m->cose);
+    m->is_nested = err == LK_OK;
+    m->alg = m->cose.alg;
+    m->kid = m->cose.kid;
+    m->payload = m->cose.payload;
+    return err;
 }
 
 enum lk_err
@@ -260,10 +310,18 @@ message_verify(const struct message *m, const struct lk_key *key, struct lk_span
 }
 
 const char *
+message_alg(const struct message *m)
+{
+    return m->is_sealed && !m->is_nested ? lk_aead_name(m->sealed.cipher) : lk_alg_name(m->alg);
+}
+
+const char *
 message_kind(const struct message *m)
 {
     if (m->is_jws)
         return "JWT";
+    if (m->is_sealed)
+        return m->sealed.cwt_tag ? "CWT (COSE_Encrypt0)" : "COSE_Encrypt0";
     if (m->cose.cwt_tag)
         return m->cose.kind == LK_COSE_MAC0 ? "CWT (COSE_Mac0)" : "CWT (COSE_Sign1)";
     return m->cose.kind == LK_COSE_MAC0 ? "COSE_Mac0" : "COSE_Sign1";

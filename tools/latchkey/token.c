@@ -63,7 +63,7 @@ header_of(const struct message *m)
 
     if (m->is_jws)
         return claims_from_json(m->header);
-    header = json_pack("{s:s}", "alg", lk_alg_name(m->alg));
+    header = json_pack("{s:s}", "alg", message_alg(m));
     if (m->kid.ptr != NULL)
         (void)json_object_set_new(header, "kid",
                                   lk_utf8_is_valid(m->kid)
@@ -137,6 +137,11 @@ token_show(struct cli *cli, int argc, char **argv)
      * JWT could be taken apart. */
     if (err != LK_OK && !(m.is_jws && (err == LK_ERR_ALG || err == LK_ERR_CRIT)))
         code = cli_refused("not a token: %s", lk_err_text(err));
+    if (code == CLI_DONE && m.is_sealed)
+        code =
+            cli_refused("it is encrypted (%s): only latchkey token verify, with its key, sees what "
+                        "it says",
+                        message_alg(&m));
     header = code == CLI_DONE ? header_of(&m) : NULL;
     claims = code == CLI_DONE ? claims_of(&m) : NULL;
     if (code == CLI_DONE && (header == NULL || claims == NULL))

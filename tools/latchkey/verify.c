@@ -159,7 +159,7 @@ own_check(const struct message *m, const struct wish *wish, const struct lk_clai
 static json_t *
 payload_json(const struct message *m)
 {
-    json_t *answer = json_pack("{s:s}", "alg", lk_alg_name(m->alg));
+    json_t *answer = json_pack("{s:s}", "alg", message_alg(m));
 
     if (m->kid.ptr != NULL && lk_utf8_is_valid(m->kid))
         (void)json_object_set_new(answer, "kid",
@@ -182,7 +182,7 @@ payload_print(const struct message *m, bool any)
         claims = payload_json(m);
     if (claims == NULL)
         return cli_refused("the claims: %s", lk_err_text(LK_ERR_MALFORMED));
-    if (!any && cnf_has_secret(claims))
+    if (!any && !m->is_sealed && cnf_has_secret(claims))
         code = cli_refused("cnf: a symmetric or private key that is not encrypted");
     else
         out_json(claims);
@@ -209,6 +209,18 @@ judge(const struct message *m, const struct wish *wish)
     return code == CLI_DONE ? payload_print(m, false) : code;
 }
 
+/* Open what is encrypted; verify what is signed, by itself or within. The external_aad belongs to
+ * the outer layer. */
+static enum lk_err
+layers_check(struct message *m, const struct keys *keys, struct lk_span aad)
+{
+    enum lk_err err = m->is_sealed ? keys_open(keys, m, aad) : LK_OK;
+
+    if (err != LK_OK || (m->is_sealed && !m->is_nested))
+        return err;
+    return keys_verify(keys, m, m->is_nested ? LK_SPAN("") : aad);
+}
+
 static int
 verify_message(struct lk_span in, const struct keys *keys, const struct wish *wish)
 {
@@ -224,12 +236,14 @@ verify_message(struct lk_span in, const struct keys *keys, const struct wish *wi
         return cli_refused("--external-aad: %s", lk_err_text(LK_ERR_SYNTAX));
     err = message_parse(in, &wish->form, &m);
     if (err == LK_ERR_ALG)
-        code = cli_refused("its algorithm is none we take: ES256, EdDSA, HS256, RS256");
+        code =
+            cli_refused("its algorithm is none we take: ES256, EdDSA, HS256, RS256, or to decrypt "
+                        "AES-GCM and AES-CCM");
     else if (err != LK_OK)
         code = cli_refused("%s", lk_err_text(err));
     else if (m.is_jws && wish->external_aad != NULL)
         code = cli_refused("a JWT has no external_aad");
-    else if ((err = keys_verify(keys, &m, aad)) != LK_OK)
+    else if ((err = layers_check(&m, keys, aad)) != LK_OK)
         code = cli_refused("%s", lk_err_text(err));
     else
         code = judge(&m, wish);

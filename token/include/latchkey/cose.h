@@ -9,6 +9,7 @@
 #define LATCHKEY_COSE_H
 
 #include <latchkey/cbor.h>
+#include <latchkey/cose_key.h>
 #include <latchkey/key.h>
 
 enum lk_cose_kind { LK_COSE_NONE = 0, LK_COSE_MAC0 = 17, LK_COSE_SIGN1 = 18 };
@@ -48,8 +49,5 @@ LK_MUST_CHECK enum lk_err lk_cose_verify(const struct lk_cose *message, const st
  */
 LK_MUST_CHECK enum lk_err lk_cose_write_cwt(const struct lk_key *key, struct lk_span payload,
                                             struct lk_buf room, struct lk_span *out);
-
-/** Read a COSE_Key (RFC 9052 section 7). Errors as lk_jwk_read. Not opened. */
-LK_MUST_CHECK enum lk_err lk_cose_key_parse(struct lk_span in, struct lk_key *key);
 
 #endif

@@ -73,4 +73,21 @@ LK_MUST_CHECK enum lk_err lk_crypto_unseal(const uint8_t key[32], struct lk_span
                                            struct lk_span sealed, struct lk_buf room,
                                            struct lk_span *out);
 
+/**
+ * Decrypt with an opened LK_ALG_AEAD key.
+ *
+ * @param nonce   exactly as long as the cipher's.
+ * @param aad     authenticated beside it: the concatenation of up to LK_PARTS_MAX parts.
+ * @param sealed  ciphertext, its tag behind it.
+ * @param plain   [out] inside room, which must not overlap what is read. The caller wipes it.
+ * @return LK_OK; LK_ERR_SIGNATURE when it does not open (also for a wrong length of nonce or tag):
+ *         then nothing of the plaintext is left in room; LK_ERR_NO_SPACE, LK_ERR_LIMIT (longer than
+ *         the cipher takes), LK_ERR_KEY for a key of another kind, LK_ERR_STATE for one that was
+ *         not opened, LK_ERR_ARG, LK_ERR_CRYPTO.
+ */
+LK_MUST_CHECK enum lk_err lk_crypto_decrypt(const struct lk_key *key, struct lk_span nonce,
+                                            const struct lk_span *aad, size_t aad_count,
+                                            struct lk_span sealed, struct lk_buf room,
+                                            struct lk_span *plain);
+
 #endif

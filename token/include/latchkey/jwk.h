@@ -10,7 +10,8 @@
 /**
  * Read one JWK. `alg` decides; without it EC P-256 means ES256, OKP Ed25519 EdDSA, RSA RS256, and
  * an oct key is refused (it could be anything). `use` must be "sig" and `key_ops` contain "verify"
- * where they are there. The key is not opened. A private part is read where it is there.
+ * where they are there; of an oct key whose `alg` is A128GCM, A192GCM or A256GCM, "enc" and
+ * "decrypt". The key is not opened. A private part is read where it is there.
  *
  * @param r  At the object. Its text is lent and changed (unescaped, base64url decoded in place).
  * @return LK_OK, LK_ERR_UNSUPPORTED for a kind we do not take (skip it, RFC 7517 section 5),

@@ -17,7 +17,8 @@ enum lk_alg {
     LK_ALG_EDDSA,    /* Ed25519 only: COSE -8 or -19, JOSE "EdDSA" or "Ed25519" */
     LK_ALG_HS256,    /* COSE 5, JOSE "HS256" */
     LK_ALG_HS256_64, /* COSE 4; tags of 8 bytes */
-    LK_ALG_RS256     /* JOSE "RS256"; verify only, for foreign issuers; COSE -257 */
+    LK_ALG_RS256,    /* JOSE "RS256"; verify only, for foreign issuers; COSE -257 */
+    LK_ALG_AEAD      /* a key that decrypts, with the cipher in u.oct.cipher; signs nothing */
 };
 
 /** @return LK_ALG_NONE for anything we do not take. */
@@ -27,8 +28,47 @@ int64_t lk_alg_to_cose(enum lk_alg alg);      /* the classic id: -7, -8, 5, 4, -
 const char *lk_alg_name(enum lk_alg alg);     /* "ES256"; for JOSE and for logs */
 size_t lk_alg_signature_len(enum lk_alg alg); /* bytes; 0 for RS256, whose key decides */
 
+/**
+ * Ciphers that authenticate (RFC 9053 section 4). A type of their own: no signed message can name
+ * one, no encrypted message a signature, and LK_ALG_AEAD is what neither can name. The numbers of
+ * CCM are the length field in bits, the tag's bits and the key's bits.
+ */
+enum lk_aead {
+    LK_AEAD_NONE = 0,
+    LK_AEAD_A128GCM,        /* COSE 1, JOSE "A128GCM" */
+    LK_AEAD_A192GCM,        /* COSE 2, JOSE "A192GCM" */
+    LK_AEAD_A256GCM,        /* COSE 3, JOSE "A256GCM" */
+    LK_AEAD_CCM_16_64_128,  /* COSE 10; JOSE has no CCM */
+    LK_AEAD_CCM_16_64_256,  /* COSE 11 */
+    LK_AEAD_CCM_64_64_128,  /* COSE 12 */
+    LK_AEAD_CCM_64_64_256,  /* COSE 13 */
+    LK_AEAD_CCM_16_128_128, /* COSE 30 */
+    LK_AEAD_CCM_16_128_256, /* COSE 31 */
+    LK_AEAD_CCM_64_128_128, /* COSE 32 */
+    LK_AEAD_CCM_64_128_256  /* COSE 33 */
+};
+
+/** Bytes; all 0 for LK_AEAD_NONE. Only these lengths are taken. */
+struct lk_aead_sizes {
+    uint8_t key, nonce, tag;
+};
+
+/** @return LK_AEAD_NONE for anything we do not take. */
+enum lk_aead lk_aead_from_cose(int64_t id);
+enum lk_aead lk_aead_from_jose(struct lk_span name);
+int64_t lk_aead_to_cose(enum lk_aead cipher);
+const char *lk_aead_name(enum lk_aead cipher); /* "A128GCM", "AES-CCM-16-64-128" */
+struct lk_aead_sizes lk_aead_sizes_of(enum lk_aead cipher);
+
+/** Is the whole key a secret, rather than one half of a pair? */
+static inline bool
+lk_alg_is_symmetric(enum lk_alg alg)
+{
+    return alg == LK_ALG_HS256 || alg == LK_ALG_HS256_64 || alg == LK_ALG_AEAD;
+}
+
 #define LK_RSA_MODULUS_MAX 512 /* bytes: RSA-4096 */
-#define LK_SECRET_KEY_MAX  128 /* bytes of a symmetric key; at least 32 are asked for */
+#define LK_SECRET_KEY_MAX  128 /* bytes of a symmetric key; HMAC asks for at least 32 */
 
 /**
  * A key the caller places. Plain data; the crypto port may hang a prepared form on it
@@ -38,7 +78,7 @@ struct lk_key {
     enum lk_alg alg;
     uint8_t kid[LK_KID_MAX];
     size_t kid_len;
-    bool has_private; /* d below is filled: the key can sign */
+    bool has_private; /* d below is filled: the key can sign, or is symmetric */
     uint32_t issuer;  /* index of the verifier's issuer this key belongs to; see keyset.h */
     union {
         struct {
@@ -50,6 +90,7 @@ struct lk_key {
         struct {
             uint8_t k[LK_SECRET_KEY_MAX];
             size_t len;
+            enum lk_aead cipher; /* of an LK_ALG_AEAD key */
         } oct;
         struct {
             uint8_t n[LK_RSA_MODULUS_MAX];
@@ -63,7 +104,8 @@ struct lk_key {
 
 /**
  * Check the key (point on its curve, sizes, at least 32 bytes for HS256, at least 2048 bits for
- * RSA) and prepare it for fast use. Must be called once before sign or verify.
+ * RSA, exactly the cipher's for AEAD) and prepare it for fast use. Must be called once before
+ * sign, verify or decrypt.
  *
  * Once open, one key serves any number of threads at a time: each call on it works with contexts of
  * its own, of which the key keeps a few at hand. A key that is open already stays as it is.

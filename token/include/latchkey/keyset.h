@@ -20,7 +20,8 @@ LK_MUST_CHECK enum lk_err lk_keyset_put(struct lk_keyset *set, uint32_t issuer, 
                                         size_t count);
 
 /**
- * Find a key. Without a kid (absent span) the issuer's only key, if it has exactly one.
+ * Find a key. Without a kid (absent span) the issuer's only key, if it has exactly one; keys that
+ * decrypt (LK_ALG_AEAD) do not count there.
  * @return NULL if there is none.
  */
 const struct lk_key *lk_keyset_get(const struct lk_keyset *set, uint32_t issuer,

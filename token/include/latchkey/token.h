@@ -2,7 +2,8 @@
  * latchkey/token.h - verify and issue access tokens. What most callers use.
  *
  * A token is a CWT (COSE_Sign1 or COSE_Mac0) or a compact JWT. Which one is seen from its bytes;
- * base64url of a CWT, as it stands in an MQTT password, is recognised too.
+ * base64url of a CWT, as it stands in an MQTT password, is recognised too. A CWT of somebody else's
+ * issuer may be encrypted for us as well (COSE_Encrypt0): lk_token_decrypt.
  *
  * Order of the checks: size, form, key and algorithm, signature; then typ, times, issuer,
  * audience, required claims. No claim is believed before the signature over it has been verified;
@@ -23,7 +24,8 @@ struct lk_issuer {
     bool own;           /* Latchkey's own server: its strict form is asked for (LK_ERR_FORM) */
     struct lk_span typ; /* JOSE header typ that must be there, without "application/"; absent: any.
                            For our own issuer "at+jwt" (RFC 9068) */
-    uint32_t algs; /* bit n: algorithm n of enum lk_alg is taken; 0: whatever its keys are for */
+    uint32_t algs; /* bit n: algorithm n of enum lk_alg is taken; 0: whatever its keys are for.
+                      LK_ALG_AEAD: claims that are encrypted and not signed */
 
     /* How another issuer says what ours says; absent: as ours does. See lk_token_map_claims. */
     struct lk_span scope_claim;   /* scopes: a text or an array of texts. A top-level claim by name,
@@ -47,12 +49,17 @@ struct lk_token {
     enum lk_alg alg;         /* as the token names it */
     struct lk_span kid;      /* absent: {NULL, 0} */
     struct lk_span typ;      /* JOSE header; absent for a CWT */
-    struct lk_span parts[4]; /* what is signed, in order */
+    struct lk_span parts[4]; /* what is signed, in order; none where only the AEAD vouches */
     size_t part_count;
     uint8_t heads[3][24]; /* COSE heads that parts point into: do not copy this struct */
     struct lk_span signature;
     bool own_form; /* the form our own issuer writes */
-    struct lk_claims claims;
+    struct {
+        struct lk_span message;   /* COSE_Encrypt0; absent: the token is not encrypted */
+        struct lk_buf room;       /* scratch that is left for its plaintext */
+        const struct lk_key *key; /* that opened it, in the verifier's keyset; NULL: not yet */
+    } sealed;
+    struct lk_claims claims; /* of an encrypted token: empty until it is opened */
 };
 
 /**
@@ -67,15 +74,39 @@ LK_MUST_CHECK enum lk_err lk_token_parse(struct lk_span text, struct lk_buf scra
                                          struct lk_token *token);
 
 /**
+ * Open an encrypted CWT; nothing happens to any other token. Whoever leaves this step out takes no
+ * encrypted tokens: lk_token_find_key refuses them.
+ *
+ * The key is an LK_ALG_AEAD key of any of the verifier's issuers that has the token's kid; a token
+ * without a kid is opened only if the verifier has exactly one such key. The plaintext is either
+ * the claims, for which the AEAD vouches, or one tagged COSE_Sign1 or COSE_Mac0 around them (RFC
+ * 8392 section 7.2), which lk_token_check_signature then verifies with a key of the same issuer.
+ *
+ * The claims point into the scratch the token was parsed with. It holds the plaintext, which may
+ * have a secret key in it: wipe it when you are done.
+ *
+ * @return LK_OK; LK_ERR_KEY, LK_ERR_ALG (the key is for another cipher), LK_ERR_SIGNATURE (it does
+ *         not open), LK_ERR_FORM (own issuers do not encrypt), LK_ERR_ISSUER (`iss` is not the
+ *         issuer the key belongs to), LK_ERR_DEPTH (encrypted twice), LK_ERR_NO_SPACE,
+ *         LK_ERR_CRYPTO, and for the plaintext the errors of lk_token_parse. On error the token is
+ *         zeroed and the plaintext wiped.
+ */
+LK_MUST_CHECK enum lk_err lk_token_decrypt(const struct lk_verifier *verifier,
+                                           struct lk_token *token);
+
+/**
  * Choose the issuer and the key: LK_ERR_ISSUER, LK_ERR_KEY, LK_ERR_ALG (the key is for another, or
- * it is not one of the issuer's `algs`).
+ * it is not one of the issuer's `algs`), LK_ERR_UNSUPPORTED (encrypted, and not opened).
  */
 LK_MUST_CHECK enum lk_err lk_token_find_key(const struct lk_verifier *verifier,
                                             const struct lk_token *token,
                                             const struct lk_issuer **issuer,
                                             const struct lk_key **key);
 
-/** LK_OK, LK_ERR_SIGNATURE, LK_ERR_ALG, LK_ERR_CRYPTO. */
+/**
+ * LK_OK, LK_ERR_SIGNATURE, LK_ERR_ALG, LK_ERR_CRYPTO. Claims that were only encrypted have no
+ * signature: the key must be the one that opened them, else LK_ERR_ALG.
+ */
 LK_MUST_CHECK enum lk_err lk_token_check_signature(const struct lk_token *token,
                                                    const struct lk_key *key);
 
@@ -87,6 +118,8 @@ LK_MUST_CHECK enum lk_err lk_token_check_signature(const struct lk_token *token,
  *   LK_ERR_CLAIM     iss, sub, aud, exp, iat or jti is missing (for a foreign issuer: iss, sub,
  * exp) LK_ERR_EXPIRED   exp + leeway <= now LK_ERR_NOT_YET   nbf > now + leeway, or iat > now +
  * leeway LK_ERR_AUDIENCE  ours is not among `aud`
+ *   LK_ERR_BOUND     `cnf` holds a secret or private key, and the token is not encrypted: everybody
+ *                    who saw it could prove possession (RFC 8747 section 3.2, RFC 7800 section 3.2)
  */
 LK_MUST_CHECK enum lk_err lk_token_check_claims(const struct lk_verifier *verifier,
                                                 const struct lk_issuer *issuer,
@@ -111,7 +144,8 @@ LK_MUST_CHECK enum lk_err lk_token_map_claims(const struct lk_issuer *issuer, st
                                               struct lk_token *token);
 
 /**
- * All of the above in order.
+ * All of the above in order. The scratch of an encrypted token is wiped on error, and the caller's
+ * to wipe on success.
  * @param now_s  current time, seconds since 1970-01-01 UTC; passed in, the library keeps no clock.
  * @param token  [out] filled on success, zeroed on every error.
  */
