@@ -328,6 +328,9 @@ def _cnf(p):
     p.put(8, p.rng.choice([
         Map([(1, cose_key), (2, b"x")]), Map([(1, b"bytes")]), Map([(3, "text")]), Map([(3, 1)]),
         Map([(3, b"a"), (3, b"b")]), [], b"kid", None, 3, Map([(1, cose_key)]),
+        Map([(1, Map([(1, 4), (1, 4), (-1, b"k" * 32)]))]), Map([(1, Map([(1, 2), (-4, b"d")]))]),
+        Map([(1, Map([(1, 3), (-3, b"d")]))]), Map([(1, Map([(1, 1), (-3, b"y")]))]),
+        Map([(1, Map([("kty", 4), (-1, b"k")]))]), Map([(1, Map([(i, 4) for i in range(1, 70)]))]),
         Map([(5, b"short")]), Map([(5, "t" * 32)]), Map([(3, b"a"), (5, b"h" * 32)]),
         Map([(2, 1)]), Map([(2, [b"", Map()])]), Map([(2, Tag(96, [b"", Map(), b"c", []]))]),
         Map([(i, i) for i in range(100, 165)]),

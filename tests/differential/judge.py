@@ -541,6 +541,28 @@ def map_scope(issuer, token):
     token.claims["scope_data"] = None
 
 
+def _cose_key_is_secret(data):
+    """Symmetric, or with its private part (RFC 9052 section 7, RFC 8230); or who knows what."""
+    try:
+        members = map_members(read_whole(data))
+    except Bad:
+        return True
+    kty = members.get(("int", 1))
+    kty = kty.value if kty is not None and kty.kind == "int" else None
+    return kty == 4 or ("int", -3 if kty == 3 else -4) in members
+
+
+def cnf_is_secret(token):
+    """contracts section 5: a symmetric key never travels in clear (RFC 8747 3.2, RFC 7800 3.2)."""
+    c = token.claims
+    if c["cnf"] != "key":
+        return False
+    if token.format == "cwt":
+        return _cose_key_is_secret(c["cnf_value"])
+    jwk = c["cnf_value"].value
+    return "d" in jwk or "k" in jwk or jwk.get("kty") == "oct"
+
+
 def check_claims(settings, issuer, token):
     """All that is wrong with an authentic token; the first of it is what is reported."""
     c, wrong = token.claims, []
@@ -560,6 +582,8 @@ def check_claims(settings, issuer, token):
         wrong.append(("not yet valid", "NOT_YET"))
     if not settings.audience or settings.audience not in c["aud"]:
         wrong.append(("another audience", "AUDIENCE"))
+    if cnf_is_secret(token):
+        wrong.append(("a secret key in clear", "BOUND"))
     if wrong:
         raise Refused(wrong[0][0], {error for _, error in wrong})
 

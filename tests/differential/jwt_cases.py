@@ -396,7 +396,8 @@ def _cnf(p):
     p.put("cnf", p.rng.choice([
         {"jwk": "text"}, {"jwk": None}, {"kid": 1}, {"kid": None}, {"kid": "not base64!"},
         {"kid": "YQ=="}, {"kid": "YR"}, {"x5t#S256": 5}, {"jwk": {}, "jkt": "x"}, [], "kid", None,
-        {"jwk": {"kty": "oct", "k": "YQ"}}, {"jwk": {"a": [1, {"b": "c\\u00fc"}]}}, {"jkt": "YQ"},
+        {"jwk": {"kty": "oct", "k": "YQ"}}, {"jwk": {"kty": "EC", "d": "YQ"}}, {"jwk": {"k": 1}},
+        {"jwk": {"kty": "oct"}}, {"jwk": {"x": {"d": 1}}}, {"jwk": {"a": [1, {"b": "c\\u00fc"}]}}, {"jkt": "YQ"},
         {"jwe": "x", "kid": "YQ"}, {"JWK": {}}, {"kid": ["YQ"]}, {f"m{i}": 1 for i in range(65)},
         Text('{"j\\u0077k":{ "kty" : "EC" }}'), Text('{"kid":"\\u0059Q"}'),
     ]))  # fmt: skip
