@@ -379,7 +379,8 @@ own_alg_take(struct lk_cbor_in *in)
     id = (int64_t)(in->value & INT64_MAX);
     if (major == LK_CBOR_NEGINT)
         id = -1 - id;
-    if (in->value > INT64_MAX || lk_alg_to_cose(alg_of(in)) != id)
+    /* 0 is reserved, and not the id of no algorithm. */
+    if (in->value > INT64_MAX || alg_of(in) == LK_ALG_NONE || lk_alg_to_cose(alg_of(in)) != id)
         lk_cbor_fail(in, LK_ERR_FORM);
     return alg_of(in);
 }

@@ -526,6 +526,20 @@ what_is_no_token_is_refused(void **state)
     assert_int_not_equal(verify(lk_span_of(large, LK_TOKEN_MAX), NOW, &token), LK_ERR_LIMIT);
 }
 
+/* It is no algorithm, and must not pass for the lack of one. */
+static void
+the_reserved_algorithm_is_no_algorithm(void **state)
+{
+    uint8_t bytes[64], scratch[64];
+    struct lk_token token;
+
+    (void)state;
+    assert_int_equal(
+        lk_token_parse(hex_bytes("d83dd2 84 47 a2010004426563 a0 41a0 4101", LK_BUF_OF(bytes)),
+                       LK_BUF_OF(scratch), &token),
+        LK_ERR_ALG);
+}
+
 static void
 detached_payloads_are_refused(void **state)
 {
@@ -965,6 +979,7 @@ main(void)
         cmocka_unit_test(a_high_s_is_refused_from_our_own_issuer),
         cmocka_unit_test(scope_that_is_no_text_is_absent),
         cmocka_unit_test(what_is_no_token_is_refused),
+        cmocka_unit_test(the_reserved_algorithm_is_no_algorithm),
         cmocka_unit_test(detached_payloads_are_refused),
         cmocka_unit_test(what_is_issued_is_taken),
         cmocka_unit_test(a_cwt_claims_set_is_deterministic),
