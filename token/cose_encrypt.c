@@ -1,6 +1,7 @@
 #include <latchkey/cose_encrypt.h>
 
 #include "cbor_head.h"
+#include "cbor_item.h"
 
 #include <string.h>
 
@@ -18,41 +19,29 @@
 
 #define HEAD_MAX 24 /* bytes: array, context string of 8, head of a byte string */
 
-/* Pass over a label, an integer or text (RFC 9052 section 1.5). Is it in the other map as well? */
-static bool
-label_take(struct lk_cbor *r, const struct lk_cbor *other)
-{
-    bool is_text = lk_cbor_peek(r) == LK_CBOR_TEXT;
-    struct lk_span text = is_text ? lk_cbor_text(r) : LK_SPAN("");
-    int64_t number = is_text ? 0 : lk_cbor_int(r);
-    struct lk_cbor look;
-
-    if (other == NULL || r->err != LK_OK)
-        return false;
-    look = *other;
-    return is_text ? lk_cbor_map_find_text(&look, text) : lk_cbor_map_find(&look, number);
-}
-
-/* Check the labels of a map that was just entered; none may be in the other map, if there is one.
- */
+/* Labels are integers or text (RFC 9052 section 1.5). The map was just entered. */
 static enum lk_err
-labels_check(const struct lk_cbor *map, size_t pairs, const struct lk_cbor *other)
+labels_check(const struct lk_cbor *map, size_t pairs)
 {
     struct lk_cbor r = *map;
 
     for (size_t i = 0; i < pairs && r.err == LK_OK; i++) {
-        if (label_take(&r, other))
-            return LK_ERR_DUPLICATE;
+        if (lk_cbor_peek(&r) == LK_CBOR_TEXT)
+            lk_cbor_skip(&r);
+        else
+            (void)lk_cbor_int(&r);
         lk_cbor_skip(&r);
     }
     return r.err;
 }
 
-/* RFC 9052 section 3.1: a list, not empty, of labels that are in the same map and understood. */
+/* RFC 9052 section 3.1: a list, not empty, of labels that are in the same map and understood. It
+ * may be as long as the message, so what it names is noted and looked for once. */
 static enum lk_err
 crit_check(const struct lk_cbor *map)
 {
-    struct lk_cbor r = *map;
+    struct lk_cbor r = *map, look = *map;
+    unsigned named = 0; /* bit n: label n */
     size_t count;
 
     if (!lk_cbor_map_find(&r, LABEL_CRIT))
@@ -61,13 +50,15 @@ crit_check(const struct lk_cbor *map)
     if (r.err != LK_OK || count == 0)
         return LK_ERR_CRIT;
     for (size_t i = 0; i < count; i++) {
-        struct lk_cbor look = *map;
         int64_t label = lk_cbor_int(&r);
 
-        if (r.err != LK_OK || (label != LABEL_ALG && label != LABEL_KID && label != LABEL_IV) ||
-            !lk_cbor_map_find(&look, label))
+        if (r.err != LK_OK || (label != LABEL_ALG && label != LABEL_KID && label != LABEL_IV))
             return LK_ERR_CRIT;
+        named |= 1u << label;
     }
+    for (int label = LABEL_ALG; label <= LABEL_IV; label++)
+        if ((named >> label & 1) != 0 && !lk_cbor_map_find(&look, label))
+            return LK_ERR_CRIT;
     return LK_OK;
 }
 
@@ -101,13 +92,12 @@ shared_read(const struct lk_cbor *map, struct lk_cose_encrypt0 *out)
     return r.err;
 }
 
-/* @param map  [out] the protected bucket, entered. */
+/* @param map  [out] the protected bucket, entered, with so many pairs. */
 static enum lk_err
-protected_read(struct lk_cose_encrypt0 *out, struct lk_cbor *map)
+protected_read(struct lk_cose_encrypt0 *out, struct lk_cbor *map, size_t *pairs)
 {
     static const uint8_t empty[] = {0xa0};
     struct lk_cbor whole;
-    size_t pairs;
     enum lk_err err;
 
     lk_cbor_open(&whole,
@@ -115,27 +105,41 @@ protected_read(struct lk_cose_encrypt0 *out, struct lk_cbor *map)
     *map = whole;
     lk_cbor_skip(&whole);
     err = lk_cbor_close(&whole);
-    pairs = lk_cbor_enter_map(map);
+    *pairs = lk_cbor_enter_map(map);
     if (err == LK_OK)
         err = map->err;
     if (err == LK_OK)
-        err = labels_check(map, pairs, NULL);
+        err = labels_check(map, *pairs);
     if (err == LK_OK)
         err = crit_check(map);
     /* RFC 9052 section 5.3: the empty map is authenticated as no bytes at all. */
-    if (err == LK_OK && pairs == 0)
+    if (err == LK_OK && *pairs == 0)
         out->protected_ = LK_SPAN("");
     return err == LK_OK ? shared_read(map, out) : err;
 }
 
+/* RFC 9052 section 3: no label in both buckets. Within one, enter_map has looked already. */
 static enum lk_err
-unprotected_read(struct lk_cbor *r, const struct lk_cbor *protected_map,
+buckets_check(const struct lk_cbor_keys *protected_, const struct lk_cbor *unprotected,
+              size_t pairs)
+{
+    struct lk_cbor_keys more = {unprotected->pos, pairs};
+    struct lk_cbor_in in = {.pos = unprotected->pos, .end = unprotected->end};
+
+    lk_cbor_keys_check(&in, protected_, &more);
+    return in.err;
+}
+
+static enum lk_err
+unprotected_read(struct lk_cbor *r, const struct lk_cbor_keys *protected_,
                  struct lk_cose_encrypt0 *out)
 {
     size_t pairs = lk_cbor_enter_map(r);
-    enum lk_err err = r->err != LK_OK ? r->err : labels_check(r, pairs, protected_map);
+    enum lk_err err = r->err != LK_OK ? r->err : labels_check(r, pairs);
     struct lk_cbor look = *r;
 
+    if (err == LK_OK)
+        err = buckets_check(protected_, r, pairs);
     if (err == LK_OK && lk_cbor_map_find(&look, LABEL_ALG))
         err = LK_ERR_ALG;
     if (err == LK_OK && lk_cbor_map_find(&look, LABEL_CRIT))
@@ -173,15 +177,17 @@ tags_read(struct lk_cbor *r, bool untagged, struct lk_cose_encrypt0 *out)
 static enum lk_err
 header_read(struct lk_cbor *r, struct lk_cose_encrypt0 *out)
 {
+    struct lk_cbor_keys keys;
     struct lk_cbor map;
     enum lk_err err;
 
     out->protected_ = lk_cbor_bytes(r);
     if (r->err != LK_OK)
         return r->err;
-    err = protected_read(out, &map);
+    err = protected_read(out, &map, &keys.pairs);
+    keys.first = map.pos;
     if (err == LK_OK)
-        err = unprotected_read(r, &map, out);
+        err = unprotected_read(r, &keys, out);
     if (err == LK_OK)
         err = alg_read(&map, &out->cipher);
     if (err == LK_OK && out->iv.ptr == NULL)

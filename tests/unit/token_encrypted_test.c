@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <latchkey/base64url.h>
 #include <latchkey/cose.h>
@@ -139,6 +140,56 @@ verify(struct lk_span text, int64_t now_s, struct lk_token *token)
     memset(scratch.ptr, 0, scratch.cap);
     text.ptr = guard_put(&guard, text.ptr, text.len);
     return lk_token_verify(&verifier, text, now_s, scratch, token);
+}
+
+/* 16([<<{LABEL: [1, 1, ...], 1: 1}>>, {5: nonce}, 16 zeros]); the list takes `items` bytes. */
+static struct lk_span
+with_long_list(uint8_t label, size_t items, struct lk_buf room)
+{
+    static const uint8_t zeros[16];
+    static uint8_t protected_[LK_TOKEN_MAX];
+    uint8_t head[] = {0xa2, label, 0x99, (uint8_t)(items >> 8), (uint8_t)items};
+    struct lk_cbor_out w;
+    struct lk_span out;
+
+    memset(protected_, 1, sizeof(protected_));
+    memcpy(protected_, head, sizeof(head));
+    lk_cbor_write_open(&w, room);
+    lk_cbor_write_tag(&w, 16);
+    lk_cbor_write_array(&w, 3);
+    lk_cbor_write_bytes(&w, lk_span_of(protected_, sizeof(head) + items + 2));
+    lk_cbor_write_map(&w, 1);
+    lk_cbor_write_uint(&w, 5);
+    lk_cbor_write_bytes(&w, lk_span_of(zeros, 12));
+    lk_cbor_write_bytes(&w, lk_span_of(zeros, 16));
+    assert_int_equal(lk_cbor_write_close(&w, &out), LK_OK);
+    return out;
+}
+
+static clock_t
+time_to_parse(struct lk_span message)
+{
+    clock_t start = clock();
+
+    for (int i = 0; i < 20; i++) {
+        struct lk_token token;
+
+        assert_int_equal(lk_token_parse(message, scratch_of(LK_TOKEN_SCRATCH_MAX), &token), LK_OK);
+    }
+    return clock() - start;
+}
+
+/* Whoever may connect can send it, so crit must not cost more than any other list: a search of the
+ * map for every item of this one would take some hundred times as long. */
+static void
+a_long_crit_costs_what_a_long_list_costs(void **state)
+{
+    uint8_t room[LK_TOKEN_MAX], other_room[LK_TOKEN_MAX];
+    clock_t other = time_to_parse(with_long_list(3, 8000, LK_BUF_OF(other_room)));
+
+    (void)state;
+    assert_true(time_to_parse(with_long_list(2, 8000, LK_BUF_OF(room))) <
+                50 * other + CLOCKS_PER_SEC / 20);
 }
 
 static void
@@ -683,6 +734,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_encrypted_token_is_taken_or_refused),
+        cmocka_unit_test(a_long_crit_costs_what_a_long_list_costs),
         cmocka_unit_test(times_and_audience_count_as_ever),
         cmocka_unit_test(base64url_of_it_is_taken_too),
         cmocka_unit_test(a_signed_token_in_an_encrypted_one_is_verified_too),
