@@ -116,26 +116,26 @@ put_text(struct reading *reading, struct lk_span *filter, struct lk_span text)
 }
 
 /*
- * Fill the placeholders of a topic. One without a usable value voids an entry that allows; in one
- * that denies it stands for any value.
+ * Fill the placeholders of a topic; one without a usable value becomes a `+`.
+ * @param void_at  [out] where the first of these stands; SIZE_MAX: there is none.
  */
 static enum lk_err
-fill_topic(struct reading *reading, const struct acl_entry *entry, struct lk_span *filter,
-           bool *is_void)
+fill_topic(struct reading *reading, struct lk_span topic, struct lk_span *filter, size_t *void_at)
 {
-    const uint8_t *end = entry->topic.ptr + entry->topic.len;
+    const uint8_t *end = topic.ptr + topic.len;
     enum lk_err err = LK_OK;
 
-    *is_void = false;
+    *void_at = SIZE_MAX;
     *filter = lk_span_of(reading->room.ptr, 0);
-    for (const uint8_t *at = entry->topic.ptr; at != NULL && err == LK_OK;) {
-        struct lk_topic_level level = lk_level_read(entry->topic.ptr, at, end);
+    for (const uint8_t *at = topic.ptr; at != NULL && err == LK_OK;) {
+        struct lk_topic_level level = lk_level_read(topic.ptr, at, end);
         struct lk_span text = lk_span_of(level.ptr, level.len), value;
 
         if (placeholder_value(reading->identity, text, &value)) {
             bool is_usable = lk_value_is_usable(value);
 
-            *is_void = *is_void || (!is_usable && entry->is_allow);
+            if (!is_usable && *void_at > filter->len)
+                *void_at = filter->len;
             text = is_usable ? value : LK_SPAN("+");
         } else if (has_open_placeholder(text)) {
             return LK_ERR_SCOPE;
@@ -194,15 +194,16 @@ take_entry(struct reading *reading, struct acl_entry *entry)
 {
     static const char eq[] = "eq ";
     bool is_literal = entry->topic.len >= 3 && memcmp(entry->topic.ptr, eq, 3) == 0;
+    uint8_t *text = reading->room.ptr; /* the filter's */
     struct lk_span filter;
-    bool is_void;
+    size_t void_at;
     enum lk_err err;
 
     if (is_literal)
         entry->topic = lk_span_of(entry->topic.ptr + 3, entry->topic.len - 3);
     if (entry->topic.len == 0)
         return LK_ERR_SCOPE;
-    err = fill_topic(reading, entry, &filter, &is_void);
+    err = fill_topic(reading, entry->topic, &filter, &void_at);
     if (err != LK_OK)
         return err;
     /* Nobody has a permission on a `$` topic: denying one changes nothing. */
@@ -210,9 +211,16 @@ take_entry(struct reading *reading, struct acl_entry *entry)
         return LK_OK;
     if (!is_filter(filter))
         return LK_ERR_SCOPE;
+    if (entry->is_allow && void_at < filter.len)
+        return LK_OK;
+    /* The value may have slashes in it: a `+` would deny too little. */
+    if (void_at < filter.len) {
+        text[void_at] = '#';
+        filter.len = void_at + 1;
+    }
     if (!entry->is_allow)
         return deny_entry(reading, entry, filter);
-    if (!is_void && !(is_literal && has_wildcard(filter)))
+    if (!(is_literal && has_wildcard(filter)))
         allow_entry(reading, entry, filter);
     return reading->out.err;
 }

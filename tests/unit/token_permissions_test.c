@@ -476,12 +476,21 @@ a_placeholder_without_a_value_voids_or_denies_more(void **state)
             "allow", "publish", "x/dev-2") "," ENTRY("allow", "publish",
                                                      "y/%c") "," ENTRY("allow", "publish",
                                                                        "z") "]}";
+    static const char levels[] =
+        "{\"sub\":\"user\",\"acl\":[" ENTRY("deny", "all", "x/%c/secret") "," ENTRY(
+            "allow", "publish", "x/a/b/secret") "," ENTRY("allow", "subscribe",
+                                                          "x/+/+/secret") "]}";
     struct lk_identity identity;
 
     (void)state;
     use_policy("token-rules acl");
     assert_int_equal(identity_of_jwt(claims, "dev-1", LK_IDENTITY_ROOM, &identity), LK_OK);
     assert_string_equal(dump(&identity), "p x/dev-2; p y/dev-1; p z");
+    /* A client id of two levels: x/a/b/secret is denied. */
+    assert_int_equal(identity_of_jwt(levels, "dev-1", LK_IDENTITY_ROOM, &identity), LK_OK);
+    assert_string_equal(dump(&identity), "p x/a/b/secret; s x/+/+/secret");
+    assert_int_equal(identity_of_jwt(levels, "a/b", LK_IDENTITY_ROOM, &identity), LK_OK);
+    assert_string_equal(dump(&identity), "");
     for (size_t i = 0; i < COUNT(unusable); i++) {
         assert_int_equal(identity_of_jwt(claims, unusable[i], LK_IDENTITY_ROOM, &identity), LK_OK);
         assert_string_equal(dump(&identity), "p z");
