@@ -17,7 +17,7 @@ find_member(enum lk_format format, struct lk_span map, struct lk_span name, stru
 
     *value = (struct lk_span){NULL, 0};
     if (format == LK_FORMAT_JWT)
-        return map.len > 0 && map.ptr[0] == '{' && lk_json_find_raw(map, name, value);
+        return lk_json_find_raw(map, name, value);
     lk_cbor_open(&r, map);
     (void)lk_cbor_enter_map(&r);
     if (!lk_cbor_map_find_text(&r, name))
