@@ -10,7 +10,6 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define NEVER_INLINE  __attribute__((noinline)) /* it would crowd the registers of its caller */
-#define LIKELY(x)     __builtin_expect(!!(x), 1)
 #define UNLIKELY(x)   __builtin_expect(!!(x), 0)
 
 /* What is asked about. Behind the last level of a topic `at` is a byte behind its end, as if a

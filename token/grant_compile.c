@@ -534,13 +534,9 @@ node_kind(const uint8_t *node)
 
     if (!has_names && slots == 0 && !has_plus)
         return LK_NODE_LEAF;
-    if (has_rules || has_names + (slots > 0) + has_plus > 1)
+    if (has_rules || slots > 0 || has_names == has_plus)
         return LK_NODE_MIXED;
-    if (has_plus)
-        return LK_NODE_PLUS;
-    if (has_names)
-        return LK_NODE_NAMES;
-    return slots == 1 && !(load16(node + NODE_SIZE) & SLOT_IS_TABLE) ? LK_NODE_SLOT : LK_NODE_MIXED;
+    return has_plus ? LK_NODE_PLUS : LK_NODE_NAMES;
 }
 
 /* Rules [first, end) have the same levels up to `depth`, at most LK_POLICY_LEVELS_MAX. */
@@ -629,7 +625,7 @@ prefix_is_odd(const uint8_t *text, size_t len, enum lk_tenancy tenancy)
                : 0;
 }
 
-/* The prefix, or only the tenant where there is none: what comes first is what is looked at first.
+/* The prefix, or only the tenant where there is none. It stands first, for it is looked at first.
  */
 static void
 emit_prefix(struct build *b, enum lk_tenancy tenancy)

@@ -63,10 +63,9 @@
 
 /* Most nodes have only one kind of children, or only rules. */
 enum lk_node {
-    LK_NODE_MIXED, /* all may be there */
+    LK_NODE_MIXED, /* all may be there, placeholders too */
     LK_NODE_LEAF,  /* rules, no children */
     LK_NODE_NAMES, /* names only */
-    LK_NODE_SLOT,  /* one placeholder only, and that is not {children} */
     LK_NODE_PLUS   /* + only */
 };
 
@@ -92,10 +91,10 @@ enum lk_node {
 #define PERMITS_RETAIN    0x04
 #define PERMITS_SHARE     0x08
 
-/* The prefix: its length is doubled, to say whether it has to be looked at more closely. */
-#define SLOT_PREFIX 0
-#define PREFIX_IS_ODD                                                                              \
-    1 /* less than eight bytes, or a client's name is `t` and it looks like t/... */
+/* The prefix. Its length is doubled; the lowest bit says whether it has to be looked at more
+ * closely: it has less than eight bytes, or a client's name is `t` and it looks like t/... */
+#define SLOT_PREFIX   0
+#define PREFIX_IS_ODD 1
 
 #define VALUE_AT   0
 #define VALUE_LEN  2

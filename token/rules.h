@@ -1,6 +1,6 @@
 /*
- * rules.h - what grant.c and explain.c must see alike: values, tenants, reserved topics. Inside
- * token/ only.
+ * rules.h - what grants, permissions and explain.c must see alike: values, tenants, reserved
+ * topics. Inside token/ only.
  */
 #ifndef LATCHKEY_RULES_H
 #define LATCHKEY_RULES_H

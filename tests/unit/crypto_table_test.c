@@ -67,7 +67,7 @@ ask(const char *row, const struct pair *pair, struct lk_span message, struct lk_
     const struct lk_prepared *p = pair->fast.prepared;
     enum lk_err plain = lk_crypto_verify(&pair->plain, &message, 1, signature);
     enum lk_err fast = lk_crypto_verify(&pair->fast, &message, 1, signature);
-    enum lk_verdict wanted = plain == LK_OK ? LK_VERDICT_VALID : LK_VERDICT_INVALID;
+    enum lk_table_verdict wanted = plain == LK_OK ? LK_VERDICT_VALID : LK_VERDICT_INVALID;
     struct lk_table_room *room = NULL;
     uint8_t hash[LK_SHA256_LEN];
 

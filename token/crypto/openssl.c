@@ -2,7 +2,6 @@
  * The crypto port on OpenSSL 3: keys and signatures. Errors of OpenSSL stop here: each public call
  * marks the thread's error queue and goes back to the mark. What a key keeps is in prepared.h.
  */
-#include "openssl_aead.h"
 #include "prepared.h"
 
 #include <limits.h>
@@ -176,7 +175,7 @@ open_by_alg(const struct lk_key *key, struct lk_prepared *p)
     case LK_ALG_RS256:
         return open_rsa(key, p);
     case LK_ALG_AEAD:
-        return aead_key_check(key);
+        return lk_aead_key_check(key);
     case LK_ALG_NONE:
         break;
     }
@@ -331,7 +330,7 @@ verify_ecdsa(const struct lk_key *key, const struct lk_prepared *p, struct lk_ki
              const struct lk_span *parts, size_t part_count, struct lk_span signature)
 {
     uint8_t hash[LK_SHA256_LEN], der[LK_ES256_DER];
-    enum lk_verdict verdict = LK_VERDICT_NONE;
+    enum lk_table_verdict verdict = LK_VERDICT_NONE;
     enum lk_err err;
 
     if (signature.len != LK_ES256_LEN || !lk_es256_scalar_is_valid(signature.ptr) ||

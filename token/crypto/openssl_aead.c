@@ -1,7 +1,7 @@
 /*
  * The crypto port on OpenSSL 3: decryption of COSE's AEAD ciphers, AES-GCM and AES-CCM.
  */
-#include "openssl_aead.h"
+#include "prepared.h"
 
 #include <limits.h>
 #include <string.h>
@@ -37,7 +37,7 @@ plain_max(size_t nonce_len)
 }
 
 enum lk_err
-aead_key_check(const struct lk_key *key)
+lk_aead_key_check(const struct lk_key *key)
 {
     struct lk_aead_sizes sizes = lk_aead_sizes_of(key->u.oct.cipher);
 

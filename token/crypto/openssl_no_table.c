@@ -17,7 +17,7 @@ lk_table_free(struct lk_table *table)
     (void)table;
 }
 
-enum lk_verdict
+enum lk_table_verdict
 lk_table_verify(const struct lk_table *table, struct lk_table_room **room,
                 const uint8_t hash[LK_SHA256_LEN], const uint8_t raw[LK_ES256_LEN])
 {

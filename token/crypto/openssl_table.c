@@ -92,10 +92,10 @@ sum_compute(const struct lk_table *table, struct lk_table_room *room, const BIGN
 }
 
 /* Is the affine x, which is X/Z^2, the number `x`? Needs x < p. */
-static enum lk_verdict
+static enum lk_table_verdict
 x_equals(const BIGNUM *x, const BIGNUM *projective, const BIGNUM *z2, const BIGNUM *p, BN_CTX *bn)
 {
-    enum lk_verdict verdict = LK_VERDICT_NONE;
+    enum lk_table_verdict verdict = LK_VERDICT_NONE;
     BIGNUM *product;
 
     BN_CTX_start(bn);
@@ -107,11 +107,11 @@ x_equals(const BIGNUM *x, const BIGNUM *projective, const BIGNUM *z2, const BIGN
 }
 
 /* Is x of room->a, modulo n, the number r? As x < p and n < p < 2n, x is r or r + n. */
-static enum lk_verdict
+static enum lk_table_verdict
 sum_judge(const struct lk_table *table, struct lk_table_room *room, const BIGNUM *r)
 {
     const BIGNUM *n = EC_GROUP_get0_order(table->stock), *p = EC_GROUP_get0_field(table->stock);
-    enum lk_verdict verdict = LK_VERDICT_NONE;
+    enum lk_table_verdict verdict = LK_VERDICT_NONE;
     BIGNUM *x, *z, *wrapped;
 
     if (EC_POINT_is_at_infinity(table->stock, room->a))
@@ -133,11 +133,11 @@ out:
     return verdict;
 }
 
-enum lk_verdict
+enum lk_table_verdict
 lk_table_verify(const struct lk_table *table, struct lk_table_room **room,
                 const uint8_t hash[LK_SHA256_LEN], const uint8_t raw[LK_ES256_LEN])
 {
-    enum lk_verdict verdict = LK_VERDICT_NONE;
+    enum lk_table_verdict verdict = LK_VERDICT_NONE;
     BIGNUM *e, *r, *s, *u1, *u2;
     BN_CTX *bn;
 
@@ -193,7 +193,7 @@ sum_is_right(const struct lk_table *table, struct lk_table_room *room, const EC_
 
 static bool
 verdict_is(const struct lk_table *table, struct lk_table_room *room, const BIGNUM *e,
-           const BIGNUM *r, const BIGNUM *s, enum lk_verdict wanted)
+           const BIGNUM *r, const BIGNUM *s, enum lk_table_verdict wanted)
 {
     uint8_t hash[LK_SHA256_LEN], raw[LK_ES256_LEN];
 

@@ -59,6 +59,9 @@ void lk_kit_free(struct lk_kit *kit);
 const EVP_MD *lk_fetched_sha256(void);
 const EVP_CIPHER *lk_fetched_aes256gcm(void);
 
+/* Is an LK_ALG_AEAD key as long as its cipher wants? LK_OK, LK_ERR_KEY, LK_ERR_UNSUPPORTED. */
+LK_MUST_CHECK enum lk_err lk_aead_key_check(const struct lk_key *key);
+
 /* An HMAC-SHA-256 context with its key set. NULL: that failed. */
 EVP_MAC_CTX *lk_hmac_new(struct lk_span key);
 
@@ -85,15 +88,16 @@ bool lk_es256_from_der(struct lk_span der, uint8_t raw[LK_ES256_LEN]);
  * openssl_no_table.c in a build without it).
  */
 
-enum lk_verdict { LK_VERDICT_NONE, LK_VERDICT_VALID, LK_VERDICT_INVALID };
+enum lk_table_verdict { LK_VERDICT_NONE, LK_VERDICT_VALID, LK_VERDICT_INVALID };
 
 /* LK_OK after its self-test; LK_ERR_UNSUPPORTED, LK_ERR_CRYPTO. */
 LK_MUST_CHECK enum lk_err lk_table_new(const struct lk_key *key, struct lk_table **table);
 void lk_table_free(struct lk_table *table);
 
 /* `raw` has valid scalars. LK_VERDICT_NONE: something failed, ask EVP. */
-enum lk_verdict lk_table_verify(const struct lk_table *table, struct lk_table_room **room,
-                                const uint8_t hash[LK_SHA256_LEN], const uint8_t raw[LK_ES256_LEN]);
+enum lk_table_verdict lk_table_verify(const struct lk_table *table, struct lk_table_room **room,
+                                      const uint8_t hash[LK_SHA256_LEN],
+                                      const uint8_t raw[LK_ES256_LEN]);
 void lk_table_room_free(struct lk_table_room *room);
 
 #endif

@@ -44,7 +44,8 @@ struct lk_identity {
  * may have been meant to restrict.
  *
  * @param room  for {claim.NAME} values of a JWT that have to be unescaped, and for permissions;
- *              LK_IDENTITY_ROOM suffices. The identity points into it, and into the claims.
+ *              LK_IDENTITY_ROOM suffices. The identity points into it, into the claims, and
+ *              into the policy (named[].name): who parses a new map stores the identity first.
  * @return LK_OK; LK_ERR_SCOPE, LK_ERR_LIMIT, LK_ERR_NO_SPACE, or the CBOR or JSON reader's error.
  *         On error the identity is zeroed.
  */

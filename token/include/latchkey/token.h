@@ -24,8 +24,8 @@ struct lk_issuer {
     bool own;           /* Latchkey's own server: its strict form is asked for (LK_ERR_FORM) */
     struct lk_span typ; /* JOSE header typ that must be there, without "application/"; absent: any.
                            For our own issuer "at+jwt" (RFC 9068) */
-    uint32_t algs; /* bit n: algorithm n of enum lk_alg is taken; 0: whatever its keys are for.
-                      LK_ALG_AEAD: claims that are encrypted and not signed */
+    uint32_t algs;      /* bit n: algorithm n of enum lk_alg is taken; 0: whatever its keys are for.
+                           LK_ALG_AEAD: claims that are encrypted and not signed */
 
     /* How another issuer says what ours says; absent: as ours does. See lk_token_map_claims. */
     struct lk_span scope_claim;   /* scopes: a text or an array of texts. A top-level claim by name,
@@ -115,9 +115,10 @@ LK_MUST_CHECK enum lk_err lk_token_check_signature(const struct lk_token *token,
  * @return LK_OK;
  *   LK_ERR_FORM      own issuer, but not the form it writes
  *   LK_ERR_TYP       another typ than the issuer's
- *   LK_ERR_CLAIM     iss, sub, aud, exp, iat or jti is missing (for a foreign issuer: iss, sub,
- * exp) LK_ERR_EXPIRED   exp + leeway <= now LK_ERR_NOT_YET   nbf > now + leeway, or iat > now +
- * leeway LK_ERR_AUDIENCE  ours is not among `aud`
+ *   LK_ERR_CLAIM     missing: iss, sub, exp; of our own issuer also aud, iat, jti
+ *   LK_ERR_EXPIRED   exp + leeway <= now
+ *   LK_ERR_NOT_YET   nbf > now + leeway, or iat > now + leeway
+ *   LK_ERR_AUDIENCE  ours is not among `aud`
  *   LK_ERR_BOUND     `cnf` holds a secret or private key, and the token is not encrypted: everybody
  *                    who saw it could prove possession (RFC 8747 section 3.2, RFC 7800 section 3.2)
  */
@@ -133,7 +134,7 @@ LK_MUST_CHECK enum lk_err lk_token_check_claims(const struct lk_verifier *verifi
  * Entries of a scope array that are no scopes (RFC 6749 section 3.3: also what has a space in it,
  * or is longer than LK_SCOPE_MAX) are left out. With scope_claim or scope_prefix the token's own
  * `scope` counts no more, and what counts is a list, never AIF; without a scope claim there are no
- * scopes. An array of texts in `scope` itself is read as a list too.
+ * scopes. A JWT's array of texts in `scope` itself is read as a list too.
  *
  * @param scratch  the room given to lk_token_parse: the mapped texts stand behind what it took.
  * @return LK_OK; LK_ERR_CLAIM (no subject, or it is no text), LK_ERR_SCOPE (neither a text nor an
@@ -158,8 +159,7 @@ LK_MUST_CHECK enum lk_err lk_token_verify(const struct lk_verifier *verifier, st
  * form lk_cose_write_cwt writes.
  *
  * @param claims  issuer, subject, audience, times, token_id (16 bytes; becomes base64url in a JWT),
- *                client (JWT), scope, and the optional ones. A missing required one is
- * LK_ERR_CLAIM.
+ *                client (JWT), scope, and the optional ones. Without a required one: LK_ERR_CLAIM.
  * @param key     opened, with its private part, with a kid.
  * @param out     [out] inside `room`; LK_TOKEN_MAX suffices, a longer token is LK_ERR_LIMIT.
  */
