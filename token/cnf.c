@@ -1,6 +1,7 @@
 #include <latchkey/cnf.h>
 
 #include "cnf_check.h"
+#include "cose_key_labels.h"
 #include "json_find.h"
 
 #include <string.h>
@@ -9,19 +10,6 @@
 #include <latchkey/cose_key.h>
 #include <latchkey/crypto.h>
 #include <latchkey/jwk.h>
-
-/* RFC 9052 section 7.1, RFC 9053 section 7, RFC 8230 section 4 */
-#define KEY_KTY   1
-#define KEY_KID   2
-#define KEY_ALG   3
-#define KEY_OPS   4
-#define KEY_K     (-1)
-#define KEY_D     (-4)
-#define KEY_RSA_D (-3)
-#define KTY_RSA   3
-#define KTY_OCT   4
-#define OP_DERIVE 7
-#define OP_MAC    10
 
 /* 0: there is none we know by number. */
 static int64_t
@@ -68,26 +56,6 @@ lk_cnf_is_secret(const struct lk_claims *claims)
                                            : cose_is_secret(claims->cnf_value);
 }
 
-/* Is what we would do among what the key is for? */
-static bool
-ops_permit(struct lk_cbor *r, int64_t wanted)
-{
-    bool found = false;
-    size_t count;
-
-    if (!lk_cbor_map_find(r, KEY_OPS))
-        return true;
-    count = lk_cbor_enter_array(r);
-    for (size_t i = 0; i < count && r->err == LK_OK; i++) {
-        if (lk_cbor_peek(r) == LK_CBOR_TEXT)
-            lk_cbor_skip(r);
-        else
-            found = lk_cbor_int(r) == wanted || found;
-    }
-    lk_cbor_leave_array(r);
-    return found;
-}
-
 /* A symmetric key is for the caller's use, or says that it is not. */
 static enum lk_err
 secret_check_use(struct lk_cbor *r, enum lk_alg use)
@@ -97,7 +65,7 @@ secret_check_use(struct lk_cbor *r, enum lk_alg use)
             lk_alg_from_cose(lk_cbor_int(r)) != use)
             return LK_ERR_ALG;
     }
-    return ops_permit(r, use == LK_ALG_NONE ? OP_DERIVE : OP_MAC) ? LK_OK : LK_ERR_ALG;
+    return lk_cose_key_permits(r, use == LK_ALG_NONE ? OP_DERIVE : OP_MAC) ? LK_OK : LK_ERR_ALG;
 }
 
 /* Put a secret into a key for a use, and open it if it is to verify. */

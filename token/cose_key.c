@@ -1,39 +1,17 @@
 #include <latchkey/cose_key.h>
 
+#include "cose_key_labels.h"
 #include "key_fill.h"
 
 #include <string.h>
 
 #include <latchkey/crypto.h>
 
-/* RFC 9052 section 7.1, RFC 9053 section 7 */
-#define KEY_KTY     1
-#define KEY_KID     2
-#define KEY_ALG     3
-#define KEY_OPS     4
-#define KEY_CRV     (-1)
-#define KEY_X       (-2)
-#define KEY_Y       (-3)
-#define KEY_D       (-4)
-#define KEY_K       (-1)
-#define KEY_RSA_N   (-1) /* RFC 8230 section 4 */
-#define KEY_RSA_E   (-2)
-#define KTY_OKP     1
-#define KTY_EC2     2
-#define KTY_RSA     3
-#define KTY_OCT     4
-#define CRV_P256    1
-#define CRV_ED25519 6
-#define OP_VERIFY   2
-#define OP_DECRYPT  4
-#define OP_MAC      10
-
 /* bytes: the modulus and exponent of RSA-4096, and heads */
 #define THUMBPRINT_ROOM (LK_RSA_MODULUS_MAX + 64)
 
-/* What a key may be used for must include what we would use it for. */
-static bool
-ops_permit(struct lk_cbor *r, int64_t wanted)
+bool
+lk_cose_key_permits(struct lk_cbor *r, int64_t wanted)
 {
     bool found = false;
     size_t count;
@@ -51,7 +29,6 @@ ops_permit(struct lk_cbor *r, int64_t wanted)
     return found;
 }
 
-/* Labels below zero belong to the kind (RFC 9053 section 7): -1 is a curve or the secret itself. */
 static enum lk_err
 numbers_read(struct lk_cbor *r, int64_t kty, struct lk_key_members *m)
 {
@@ -60,8 +37,9 @@ numbers_read(struct lk_cbor *r, int64_t kty, struct lk_key_members *m)
     if (kty == KTY_OCT) {
         m->kty = LK_KTY_OCT;
         m->k = lk_cbor_map_bytes(r, KEY_K);
-        return ops_permit(r, m->alg == LK_ALG_AEAD ? OP_DECRYPT : OP_MAC) ? LK_OK
-                                                                          : LK_ERR_UNSUPPORTED;
+        return lk_cose_key_permits(r, m->alg == LK_ALG_AEAD ? OP_DECRYPT : OP_MAC)
+                   ? LK_OK
+                   : LK_ERR_UNSUPPORTED;
     }
     if (kty != KTY_OKP && kty != KTY_EC2)
         return LK_ERR_UNSUPPORTED;
@@ -79,7 +57,7 @@ numbers_read(struct lk_cbor *r, int64_t kty, struct lk_key_members *m)
             return LK_ERR_UNSUPPORTED;
         m->y = lk_cbor_bytes(r);
     }
-    return ops_permit(r, OP_VERIFY) ? LK_OK : LK_ERR_UNSUPPORTED;
+    return lk_cose_key_permits(r, OP_VERIFY) ? LK_OK : LK_ERR_UNSUPPORTED;
 }
 
 /* No text is registered for an algorithm of ours. */

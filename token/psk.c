@@ -1,6 +1,7 @@
 /* Keys derived for a token, and the identities that name them (RFC 9202 section 3.3). */
 #include <latchkey/cnf.h>
 
+#include "cose_key_labels.h"
 #include "cwt_labels.h"
 
 #include <string.h>
@@ -10,11 +11,6 @@
 
 #define RS_KEY_MIN 16 /* bytes */
 #define KID_TRIES  64 /* a draw has a zero in it once in 32 times */
-
-/* RFC 9052 section 7.1 */
-#define KEY_KTY 1
-#define KEY_KID 2
-#define KTY_OCT 4
 
 #define DERIVATION "ACE-CoAP-DTLS-key-derivation"
 #define INFO_ROOM  (LK_TOKEN_MAX + 64) /* the token, the name and heads */
