@@ -117,24 +117,24 @@ test_levels_and_lines(void **state)
     assert_int_equal(strlen(last), 1024);
 }
 
-/* What a line on stderr looks like, read back through a file; `journal` is JOURNAL_STREAM, with D
- * and I for the device and the inode stderr has, NULL for none. */
+/* JOURNAL_STREAM from a text in which D and I stand for stderr's device and inode. */
 static void
-stream_write(const struct stat *st, const char *journal, char *out, size_t cap)
+stream_write(const struct stat *st, const char *text, char *out, size_t cap)
 {
     size_t len = 0;
 
-    out[0] = '\0';
-    for (; *journal != '\0'; journal++) {
-        if (*journal == 'D' || *journal == 'I')
-            len += (size_t)snprintf(out + len, cap - len, "%llu",
-                                    (unsigned long long)(*journal == 'D' ? (uint64_t)st->st_dev
-                                                                         : (uint64_t)st->st_ino));
+    for (; *text != '\0'; text++) {
+        if (*text == 'D')
+            len += (size_t)snprintf(out + len, cap - len, "%ju", (uintmax_t)st->st_dev);
+        else if (*text == 'I')
+            len += (size_t)snprintf(out + len, cap - len, "%ju", (uintmax_t)st->st_ino);
         else
-            len += (size_t)snprintf(out + len, cap - len, "%c", *journal);
+            out[len++] = *text;
     }
+    out[len] = '\0';
 }
 
+/* What a line on stderr looks like, read back through a file. `journal` NULL: no JOURNAL_STREAM. */
 static void
 stderr_catch(char *room, size_t cap, const char *journal)
 {
