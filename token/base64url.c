@@ -13,7 +13,7 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 #define GROUP_VALID (PAIR_VALID << 12 | PAIR_VALID)
 
 /* clang-format off */
-#define C(c, value, shift) [c] = VALID | UINT32_C(value) << (shift)
+#define C(c, value, shift) [c] = (VALID | UINT32_C(value) << (shift))
 #define TABLE(s)                                                                                  \
     {                                                                                             \
         C('A', 0, s), C('B', 1, s), C('C', 2, s), C('D', 3, s), C('E', 4, s), C('F', 5, s),       \

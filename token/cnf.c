@@ -257,11 +257,23 @@ lk_cnf_key(const struct lk_verifier *verifier, const struct lk_token *token,
     return LK_ERR_UNSUPPORTED;
 }
 
+static enum lk_err
+thumbprints_agree(const struct lk_key *bound, const struct lk_key *shown)
+{
+    uint8_t bound_print[32], shown_print[32];
+    enum lk_err err = lk_cose_key_thumbprint(bound, bound_print);
+
+    if (err == LK_OK)
+        err = lk_cose_key_thumbprint(shown, shown_print);
+    if (err != LK_OK)
+        return err;
+    return memcmp(bound_print, shown_print, sizeof(bound_print)) == 0 ? LK_OK : LK_ERR_BOUND;
+}
+
 /* What a token says of its key, without opening it. */
 static enum lk_err
 key_is(const struct lk_claims *c, const struct lk_key *shown, struct lk_buf room)
 {
-    uint8_t bound_print[32], shown_print[32];
     struct lk_key bound;
     enum lk_err err;
 
@@ -273,11 +285,7 @@ key_is(const struct lk_claims *c, const struct lk_key *shown, struct lk_buf room
     if (err == LK_OK && (bound.alg != shown->alg || bound.has_private))
         err = LK_ERR_BOUND;
     if (err == LK_OK)
-        err = lk_cose_key_thumbprint(&bound, bound_print);
-    if (err == LK_OK)
-        err = lk_cose_key_thumbprint(shown, shown_print);
-    if (err == LK_OK && memcmp(bound_print, shown_print, sizeof(bound_print)) != 0)
-        err = LK_ERR_BOUND;
+        err = thumbprints_agree(&bound, shown);
     lk_key_wipe(&bound);
     return err;
 }

@@ -311,7 +311,7 @@ static bool
 walk_from(struct walk *w, uint16_t start, size_t at, bool no_wildcards)
 {
     const uint8_t *node = w->shape + start, *slot = node + NODE_SIZE;
-    unsigned slots = node[NODE_SLOTS];
+    size_t slots = node[NODE_SLOTS];
     uint16_t plus = load16(node + NODE_PLUS);
     struct step step;
     size_t next;

@@ -12,35 +12,35 @@
 
 /* The members of a JWK we look at, in the order of `names`. */
 enum member {
-    M_KTY,
-    M_ALG,
-    M_USE,
-    M_KID,
-    M_CRV,
-    M_X, /* from here on: base64url */
-    M_Y,
-    M_D,
-    M_K,
-    M_N,
-    M_E,
-    M_COUNT
+    JWK_KTY,
+    JWK_ALG,
+    JWK_USE,
+    JWK_KID,
+    JWK_CRV,
+    JWK_X, /* from here on: base64url */
+    JWK_Y,
+    JWK_D,
+    JWK_K,
+    JWK_N,
+    JWK_E,
+    JWK_COUNT
 };
 
-static const char *const names[M_COUNT] = {"kty", "alg", "use", "kid", "crv", "x",
-                                           "y",   "d",   "k",   "n",   "e"};
+static const char *const names[JWK_COUNT] = {"kty", "alg", "use", "kid", "crv", "x",
+                                             "y",   "d",   "k",   "n",   "e"};
 
 struct jwk {
-    struct lk_span text[M_COUNT];
+    struct lk_span text[JWK_COUNT];
     bool has_ops, may_verify, may_decrypt;
 };
 
 static enum member
 member_of(struct lk_span name)
 {
-    for (unsigned i = 0; i < M_COUNT; i++)
+    for (unsigned i = 0; i < JWK_COUNT; i++)
         if (lk_span_is(name, names[i]))
             return (enum member)i;
-    return M_COUNT;
+    return JWK_COUNT;
 }
 
 static void
@@ -69,7 +69,7 @@ members_read(struct lk_json *r, struct jwk *jwk)
 
         if (lk_span_is(name, "key_ops")) {
             ops_read(r, jwk);
-        } else if (member == M_COUNT) {
+        } else if (member == JWK_COUNT) {
             lk_json_skip(r);
         } else {
             jwk->text[member] = lk_json_string(r);
@@ -81,9 +81,9 @@ members_read(struct lk_json *r, struct jwk *jwk)
 static void
 alg_read(const struct jwk *jwk, struct lk_key_members *m)
 {
-    m->has_alg = jwk->text[M_ALG].ptr != NULL;
-    m->alg = lk_alg_from_jose(jwk->text[M_ALG]);
-    m->cipher = lk_aead_from_jose(jwk->text[M_ALG]);
+    m->has_alg = jwk->text[JWK_ALG].ptr != NULL;
+    m->alg = lk_alg_from_jose(jwk->text[JWK_ALG]);
+    m->cipher = lk_aead_from_jose(jwk->text[JWK_ALG]);
     if (m->cipher != LK_AEAD_NONE)
         m->alg = LK_ALG_AEAD;
 }
@@ -92,7 +92,7 @@ alg_read(const struct jwk *jwk, struct lk_key_members *m)
 static bool
 use_fits(const struct jwk *jwk, bool decrypts)
 {
-    struct lk_span use = jwk->text[M_USE];
+    struct lk_span use = jwk->text[JWK_USE];
 
     if (use.ptr != NULL && !lk_span_is(use, decrypts ? "enc" : "sig"))
         return false;
@@ -113,17 +113,17 @@ kind_read(const struct jwk *jwk, struct lk_key_members *m)
         {"RSA", NULL, LK_KTY_RSA},
     };
 
-    if (jwk->text[M_KTY].ptr == NULL)
+    if (jwk->text[JWK_KTY].ptr == NULL)
         return LK_ERR_MISSING;
     if (!use_fits(jwk, m->alg == LK_ALG_AEAD))
         return LK_ERR_UNSUPPORTED;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (!lk_span_is(jwk->text[M_KTY], kinds[i].kty))
+        if (!lk_span_is(jwk->text[JWK_KTY], kinds[i].kty))
             continue;
         m->kty = kinds[i].is;
-        if (kinds[i].crv == NULL || lk_span_is(jwk->text[M_CRV], kinds[i].crv))
+        if (kinds[i].crv == NULL || lk_span_is(jwk->text[JWK_CRV], kinds[i].crv))
             return LK_OK;
-        return jwk->text[M_CRV].ptr == NULL ? LK_ERR_MISSING : LK_ERR_UNSUPPORTED;
+        return jwk->text[JWK_CRV].ptr == NULL ? LK_ERR_MISSING : LK_ERR_UNSUPPORTED;
     }
     return LK_ERR_UNSUPPORTED;
 }
@@ -147,8 +147,8 @@ numbers_decode(const struct lk_json *r, const struct jwk *jwk, struct lk_key_mem
     const struct {
         enum member member;
         struct lk_span *out;
-    } numbers[] = {{M_X, &m->x}, {M_Y, &m->y}, {M_D, &m->d},
-                   {M_K, &m->k}, {M_N, &m->n}, {M_E, &m->e}};
+    } numbers[] = {{JWK_X, &m->x}, {JWK_Y, &m->y}, {JWK_D, &m->d},
+                   {JWK_K, &m->k}, {JWK_N, &m->n}, {JWK_E, &m->e}};
 
     /* The d of an RSA key is decoded as well, only to be checked. */
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -177,7 +177,7 @@ lk_jwk_read(struct lk_json *r, struct lk_key *key)
         err = numbers_decode(r, &jwk, &m);
     if (err != LK_OK)
         return err;
-    m.kid = jwk.text[M_KID];
+    m.kid = jwk.text[JWK_KID];
     return lk_key_fill(key, &m);
 }
 

@@ -11,7 +11,7 @@
 
 #define TOKEN_ID_LEN 16
 
-_Static_assert(sizeof(((struct lk_token *)0)->heads) == LK_COSE_HEADS * LK_COSE_HEAD_MAX,
+_Static_assert(sizeof(((struct lk_token *)0)->heads) == (size_t)LK_COSE_HEADS * LK_COSE_HEAD_MAX,
                "the heads of a token are those of its COSE message");
 /* Header, payload and signature decoded, and the payload once more to be unescaped. */
 _Static_assert(LK_TOKEN_SCRATCH_MAX >= 2 * (LK_TOKEN_MAX / 4 * 3), "no token needs more scratch");

@@ -374,14 +374,12 @@ make_foreign(struct sample *sample)
     EVP_PKEY_free(pkey);
 }
 
-#ifdef HAVE_KEY_ACCELERATE
 /* The same key once more, with its table. */
 static void
 rows_with_table(const struct lk_key *es256, const struct sample *cwt, const struct sample *jwt)
 {
     static struct sample fast_cwt, fast_jwt;
     struct lk_key key = *es256;
-
     enum lk_err err;
 
     key.prepared = NULL;
@@ -397,16 +395,6 @@ rows_with_table(const struct lk_key *es256, const struct sample *cwt, const stru
     bench_row("verify-es256-cwt-table", verify, &fast_cwt);
     bench_row("verify-es256-jwt-table", verify, &fast_jwt);
 }
-#else
-static void
-rows_with_table(const struct lk_key *es256, const struct sample *cwt, const struct sample *jwt)
-{
-    (void)es256;
-    (void)cwt;
-    (void)jwt;
-    (void)verifier_with_table;
-}
-#endif
 
 void
 token_rows(void)

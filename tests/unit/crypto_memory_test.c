@@ -2,6 +2,10 @@
  * The n-th allocation inside OpenSSL fails, for n = 1, 2, 3 ... until the operation passes
  * untouched. Each time there is an error or the right answer, nothing is half done and nothing
  * leaks (which AddressSanitizer tells).
+ *
+ * Built once more with LK_CALLS_FAIL, it is the n-th call to OpenSSL that fails (crypto_calls.h).
+ * OpenSSL may get over an allocation; a call that failed must make the operation fail, or be made
+ * good by another way that the operation names.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +21,9 @@
 
 #include <latchkey/crypto.h>
 
+#include "aead_make.h"
 #include "cmocka_all.h"
+#include "crypto_calls.h"
 #include "hex.h"
 #include "token_keys.h"
 
@@ -35,12 +41,20 @@ fails(void)
     return true;
 }
 
+#ifdef LK_CALLS_FAIL
+enum { CALLS_FAIL = true };
+#else
+enum { CALLS_FAIL = false };
+bool (*crypto_call_fails)(void);
+bool crypto_verify_breaks;
+#endif
+
 static void *
 memory_get(size_t len, const char *file, int line)
 {
     (void)file;
     (void)line;
-    return fails() ? NULL : malloc(len);
+    return !CALLS_FAIL && fails() ? NULL : malloc(len);
 }
 
 static void *
@@ -52,7 +66,7 @@ memory_resize(void *old, size_t len, const char *file, int line)
         free(old);
         return NULL;
     }
-    return fails() ? NULL : realloc(old, len);
+    return !CALLS_FAIL && fails() ? NULL : realloc(old, len);
 }
 
 static void
@@ -143,11 +157,30 @@ refuse_run(void)
     return err == LK_ERR_SIGNATURE ? LK_OK : err;
 }
 
+/* When OpenSSL fails to verify it is no "no", whatever else fails on the way. */
+static enum lk_err
+broken_run(void)
+{
+    enum lk_err err;
+
+    crypto_verify_breaks = true;
+    err = verify_run();
+    crypto_verify_breaks = false;
+    assert_int_equal(err, LK_ERR_CRYPTO);
+    return was_failed ? err : LK_OK;
+}
+
 static enum lk_err
 sign_run(void)
 {
     memset(room, 0xee, sizeof(room));
     return lk_crypto_sign(&key, parts, COUNT(parts), LK_BUF_OF(room), &signature);
+}
+
+static void
+sign_prepare(void)
+{
+    assert_int_equal(sign_run(), LK_OK);
 }
 
 static void
@@ -162,7 +195,10 @@ sign_check(enum lk_err err)
 static enum lk_err
 accelerate_run(void)
 {
-    return lk_key_accelerate(&key);
+    enum lk_err err = lk_key_accelerate(&key);
+
+    /* A libcrypto that makes no table is one more way to have none. */
+    return err == LK_ERR_UNSUPPORTED ? LK_ERR_CRYPTO : err;
 }
 
 static enum lk_err
@@ -306,14 +342,59 @@ unseal_run(void)
     return err;
 }
 
+static struct lk_span nonce;
+
+/* The ciphertext stands in `room`, the plaintext before the tag. */
+static void
+encrypt_with(enum lk_aead cipher)
+{
+    static const uint8_t bytes[13] = {1, 2, 3};
+    struct lk_aead_sizes sizes = lk_aead_sizes_of(cipher);
+
+    lk_key_wipe(&key);
+    key = (struct lk_key){.alg = LK_ALG_AEAD, .u.oct = {.len = sizes.key, .cipher = cipher}};
+    assert_int_equal(lk_key_open(&key), LK_OK);
+    nonce = lk_span_of(bytes, sizes.nonce);
+    signature = aead_make(&key, nonce, LK_SPAN("header."), LK_SPAN("plain"), LK_BUF_OF(room));
+}
+
+static void
+gcm_prepare(void)
+{
+    encrypt_with(LK_AEAD_A256GCM);
+}
+
+static void
+ccm_prepare(void)
+{
+    encrypt_with(LK_AEAD_CCM_16_64_128);
+}
+
+static enum lk_err
+decrypt_run(void)
+{
+    uint8_t opened[5] = {0};
+    struct lk_span out;
+    enum lk_err err =
+        lk_crypto_decrypt(&key, nonce, parts, COUNT(parts), signature, LK_BUF_OF(opened), &out);
+
+    if (err == LK_OK)
+        assert_true(lk_span_equal(out, LK_SPAN("plain")));
+    else
+        assert_true(out.ptr == NULL && opened[0] == 0);
+    return err;
+}
+
 struct operation {
     const char *name;
     void (*prepare)(void); /* before every run */
     enum lk_err (*run)(void);
     void (*check)(enum lk_err err);
+    bool has_another_way; /* to the right answer, or no other answer than "no" */
 };
 
-/* Every n up to 100; then, where an operation allocates thousands of times, one in eight or fewer.
+/* Every n up to 100, or 300 calls; then, where an operation allocates thousands of times, one in
+ * eight or fewer.
  */
 static void
 each_failure(const struct operation *operation)
@@ -329,8 +410,12 @@ each_failure(const struct operation *operation)
         was_reached = was_failed;
         arm(0);
         assert_int_equal(ERR_peek_error(), 0);
+        if (CALLS_FAIL && was_reached && !operation->has_another_way && err == LK_OK)
+            fail_msg("%s: call %lu failed, and nobody noticed", operation->name, n);
+        if (err != LK_OK && err != LK_ERR_CRYPTO && err != LK_ERR_KEY && err != LK_ERR_SIGNATURE)
+            fail_msg("%s: call %lu failed, and it is %s", operation->name, n, lk_err_name(err));
         operation->check(err);
-        n += n > 100 ? n / 16 + 1 : 1;
+        n += n > (CALLS_FAIL ? 300 : 100) ? n / 16 + 1 : 1;
     } while (was_reached);
     assert_err(operation->name, err, LK_OK);
 }
@@ -343,9 +428,14 @@ each_failure_of(const struct operation *operations, size_t count)
 }
 
 static const struct operation keyless[] = {
-    {"sha256", nothing, hash_run, hash_check},      {"hmac", nothing, hmac_run, hmac_check},
-    {"hkdf", nothing, hkdf_run, hkdf_check},        {"seal", nothing, seal_run, seal_check},
-    {"unseal", seal_prepare, unseal_run, no_check}, {"random", nothing, random_run, no_check},
+    {"sha256", nothing, hash_run, hash_check, false},
+    {"hmac", nothing, hmac_run, hmac_check, false},
+    {"hkdf", nothing, hkdf_run, hkdf_check, false},
+    {"seal", nothing, seal_run, seal_check, false},
+    {"unseal", seal_prepare, unseal_run, no_check, false},
+    {"random", nothing, random_run, no_check, false},
+    {"decrypt GCM", gcm_prepare, decrypt_run, no_check, false},
+    {"decrypt CCM", ccm_prepare, decrypt_run, no_check, false},
 };
 
 static void
@@ -353,9 +443,10 @@ nothing_wrong_without_a_key(void **state)
 {
     (void)state;
     each_failure_of(keyless, COUNT(keyless));
+    lk_key_wipe(&key);
 }
 
-static const struct operation opening = {"open", key_close, open_run, open_check};
+static const struct operation opening = {"open", key_close, open_run, open_check, false};
 
 static void
 number_get(const EVP_PKEY *pkey, const char *name, struct lk_buf out, size_t *len)
@@ -389,16 +480,19 @@ rsa_make(void)
 
 /* With a key as it was opened, and with one that has contexts to spare. */
 static const struct operation keyed[] = {
-    {"first verify", key_reopen, verify_run, verify_check},
-    {"verify", nothing, verify_run, verify_check},
-    {"first refusal", key_reopen, refuse_run, verify_check},
-    {"refusal", nothing, refuse_run, verify_check},
+    {"first verify", key_reopen, verify_run, verify_check, false},
+    {"verify", nothing, verify_run, verify_check, false},
+    {"first refusal", key_reopen, refuse_run, verify_check, true},
+    {"refusal", nothing, refuse_run, verify_check, true},
 };
 static const struct operation signing[] = {
-    {"first sign", key_reopen, sign_run, sign_check},
-    {"sign", nothing, sign_run, sign_check},
-    {"generate", nothing, generate_run, no_check},
+    {"first sign", key_reopen, sign_run, sign_check, false},
+    {"sign", nothing, sign_run, sign_check, false},
+    {"generate", nothing, generate_run, no_check, false},
 };
+
+static const struct operation broken = {"verify that breaks", sign_prepare, broken_run,
+                                        verify_check, false};
 
 static void
 nothing_wrong_with_a_key_of_ours(void **state)
@@ -411,6 +505,8 @@ nothing_wrong_with_a_key_of_ours(void **state)
         assert_int_equal(sign_run(), LK_OK);
         each_failure_of(keyed, COUNT(keyed));
         each_failure_of(signing, COUNT(signing));
+        if (CALLS_FAIL && key.alg == LK_ALG_ES256)
+            each_failure(&broken);
         lk_key_wipe(&key);
     }
 }
@@ -426,10 +522,10 @@ nothing_wrong_with_a_foreign_key(void **state)
 }
 
 static const struct operation accelerating = {"accelerate", key_reopen, accelerate_run,
-                                              verify_check};
+                                              verify_check, false};
 static const struct operation accelerated[] = {
-    {"verify by table", nothing, verify_run, verify_check},
-    {"refusal by table", nothing, refuse_run, verify_check},
+    {"verify by table", nothing, verify_run, verify_check, true},
+    {"refusal by table", nothing, refuse_run, verify_check, true},
 };
 
 static void
@@ -475,5 +571,7 @@ main(void)
         return 1;
     }
     openssl_warm_up();
-    return cmocka_run_group_tests_name("crypto_memory", tests, NULL, NULL);
+    crypto_call_fails = fails;
+    return cmocka_run_group_tests_name(CALLS_FAIL ? "crypto_calls" : "crypto_memory", tests, NULL,
+                                       NULL);
 }

@@ -253,6 +253,7 @@ test_refused_requests(void **state)
                                        "http://127.0.0.1.example.test/",
                                        "http://128.0.0.1/",
                                        "http://127.0.0.1x/",
+                                       "http://127.0.0.256/",
                                        "http://localhost.example.test/",
                                        "http://user@127.0.0.1/",
                                        "https://user:word@127.0.0.1/",

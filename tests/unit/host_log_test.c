@@ -117,9 +117,26 @@ test_levels_and_lines(void **state)
     assert_int_equal(strlen(last), 1024);
 }
 
-/* What a line on stderr looks like, read back through a file. */
+/* JOURNAL_STREAM from a text in which D and I stand for stderr's device and inode. */
 static void
-stderr_catch(char *room, size_t cap, bool journal)
+stream_write(const struct stat *st, const char *text, char *out, size_t cap)
+{
+    size_t len = 0;
+
+    for (; *text != '\0'; text++) {
+        if (*text == 'D')
+            len += (size_t)snprintf(out + len, cap - len, "%ju", (uintmax_t)st->st_dev);
+        else if (*text == 'I')
+            len += (size_t)snprintf(out + len, cap - len, "%ju", (uintmax_t)st->st_ino);
+        else
+            out[len++] = *text;
+    }
+    out[len] = '\0';
+}
+
+/* What a line on stderr looks like, read back through a file. `journal` NULL: no JOURNAL_STREAM. */
+static void
+stderr_catch(char *room, size_t cap, const char *journal)
 {
     char path[] = "/tmp/latchkey-log-XXXXXX", stream[64];
     int fd = mkstemp(path), saved = dup(STDERR_FILENO);
@@ -129,9 +146,10 @@ stderr_catch(char *room, size_t cap, bool journal)
     assert_true(fd >= 0 && saved >= 0);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(fstat(fd, &st), 0);
-    (void)snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
-                   (unsigned long long)st.st_ino + (journal ? 0 : 1));
-    assert_int_equal(setenv("JOURNAL_STREAM", stream, 1), 0);
+    if (journal != NULL) {
+        stream_write(&st, journal, stream, sizeof(stream));
+        assert_int_equal(setenv("JOURNAL_STREAM", stream, 1), 0);
+    }
     assert_true(dup2(fd, STDERR_FILENO) >= 0);
     lk_log_init("latchkeyd", LK_LOG_INFO, NULL);
     lk_log(LK_LOG_WARN, "enrol device=%s", "pump-7");
@@ -147,16 +165,22 @@ stderr_catch(char *room, size_t cap, bool journal)
 static void
 test_stderr(void **state)
 {
+    /* The variable is inherited by those whose stderr is not the journal any more. */
+    static const char *const others[] = {
+        NULL,   "",     "D",   "D:",  ":I",  "D:1I",
+        "1D:I", "D:Ix", "D;I", "x:I", "D:x", "D:99999999999999999999",
+    };
     char line[256];
 
     (void)state;
-    stderr_catch(line, sizeof(line), true);
+    stderr_catch(line, sizeof(line), "D:I");
     assert_string_equal(line, "<4>enrol device=pump-7\n");
-    /* The variable is inherited, but stderr is not the journal any more. */
-    stderr_catch(line, sizeof(line), false);
-    assert_int_equal(line[4], '-');
-    assert_int_equal(line[10], 'T');
-    assert_non_null(strstr(line, "Z latchkeyd warn: enrol device=pump-7\n"));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        stderr_catch(line, sizeof(line), others[i]);
+        assert_int_equal(line[4], '-');
+        assert_int_equal(line[10], 'T');
+        assert_non_null(strstr(line, "Z latchkeyd warn: enrol device=pump-7\n"));
+    }
 }
 
 int

@@ -5,11 +5,6 @@ if(TARGET latchkey::verify AND NOT LATCHKEY_SANITIZE)
     "${bench}/topic_rows.c")
   target_link_libraries(token_bench PRIVATE latchkey::verify dep::openssl)
   lk_flags(token_bench)
-  file(STRINGS "${PROJECT_SOURCE_DIR}/token/include/latchkey/key.h" accelerate
-    REGEX "lk_key_accelerate")
-  if(accelerate)
-    target_compile_definitions(token_bench PRIVATE HAVE_KEY_ACCELERATE)
-  endif()
   add_test(NAME token_bench
     COMMAND "${bench}/token" --quick --check --program $<TARGET_FILE:token_bench>)
   set_tests_properties(token_bench PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
 
 #include <curl/curl.h>
@@ -183,13 +185,11 @@ head_build(const struct lk_fetch_request *request, struct head *head)
 static bool
 is_loopback(const char *host)
 {
-    unsigned a, b, c, d;
-    char more;
+    struct in_addr address;
 
     if (strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0)
         return true;
-    return sscanf(host, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &more) == 4 && a == 127 && b < 256 &&
-           c < 256 && d < 256;
+    return inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 /* https, or http to ourselves; no user or password hidden in the URL. */

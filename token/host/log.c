@@ -3,12 +3,12 @@
  */
 #include <latchkey/host/log.h>
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +21,20 @@ static struct {
     bool journal;
 } state = {"latchkey", LK_LOG_INFO, NULL, false};
 
+/* A number and the character after it. */
+static bool
+number_take(const char **at, char after, unsigned long long *value)
+{
+    char *end;
+
+    errno = 0;
+    *value = strtoull(*at, &end, 10);
+    if (end == *at || errno != 0 || *end != after)
+        return false;
+    *at = end + 1;
+    return true;
+}
+
 /* systemd sets JOURNAL_STREAM to "device:inode" of the stream; after a redirection of stderr the
  * variable is still there but no longer true (systemd.exec(5)). */
 static bool
@@ -30,7 +44,8 @@ stderr_is_journal(void)
     unsigned long long device, inode;
     struct stat st;
 
-    if (stream == NULL || sscanf(stream, "%llu:%llu", &device, &inode) != 2)
+    if (stream == NULL || !number_take(&stream, ':', &device) ||
+        !number_take(&stream, '\0', &inode))
         return false;
     return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
@@ -149,7 +164,7 @@ const char *
 lk_log_span(struct lk_span text)
 {
     static const char hex[] = "0123456789abcdef";
-    static _Thread_local char room[LOG_SPANS][LOG_SPAN_MAX * 4 + sizeof("...")];
+    static _Thread_local char room[LOG_SPANS][(size_t)LOG_SPAN_MAX * 4 + sizeof("...")];
     static _Thread_local unsigned turn;
     char *out = room[turn++ % LOG_SPANS];
     size_t at = 0, to = 0, len;
