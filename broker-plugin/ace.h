@@ -45,6 +45,7 @@ struct challenge {
     int64_t due_ms;
     uint64_t key_serial; /* of the key that verified the token; 0: none yet */
     bool renewal;
+    bool stored;    /* the token was not in the client's packet, but published before */
     uint8_t *token; /* NULL: it is too late for an answer */
     size_t token_len;
 };
@@ -58,7 +59,7 @@ struct challenges {
 /**
  * Challenge a client. What was waiting for it before is forgotten; when there are too many, the
  * oldest gives way.
- * @param c      client, key_serial and renewal are given, nonce and due_ms filled in.
+ * @param c      client, key_serial, renewal and stored are given, nonce and due_ms filled in.
  * @param token  copied.
  * @return LK_OK, LK_ERR_NOMEM, LK_ERR_CRYPTO (no randomness).
  */

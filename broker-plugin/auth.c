@@ -28,6 +28,7 @@ struct login {
     uint8_t digest[LK_SHA256_LEN];
     bool cached;
     bool by_topic;       /* published to authz-info */
+    bool stored;         /* published there before this CONNECT */
     const char *detail;  /* more than the error says */
     uint64_t vouched;    /* the key that verified this very token a moment ago; 0: none */
     uint64_t key_serial; /* the key that verified it now */
@@ -304,7 +305,7 @@ token_id(struct lk_span id, uint8_t out[16])
 static enum lk_err
 collect_bond(const struct login *login, struct session_facts *facts)
 {
-    bool keep = login->by_topic && login->proof == PROOF_METHOD_ACE;
+    bool keep = login->stored || (login->by_topic && login->proof == PROOF_METHOD_ACE);
 
     if (login->bond.kind == BOND_NONE)
         return LK_OK;
@@ -651,7 +652,11 @@ static enum lk_err
 send_challenge(const struct login *login, bool renewal, struct mosquitto_evt_extended_auth *ev)
 {
     struct challenge c = {
-        .client = login->client, .key_serial = login->key_serial, .renewal = renewal};
+        .client = login->client,
+        .key_serial = login->key_serial,
+        .renewal = renewal,
+        .stored = login->stored,
+    };
     enum lk_err err;
 
     ev->data_out = malloc(ACE_NONCE_LEN); /* the broker gives it back, with free */
@@ -673,7 +678,8 @@ start_ace(struct login *login, struct session *s, struct mosquitto_evt_extended_
     if (err == LK_ERR_UNSUPPORTED)
         login->detail =
             "a proof over the TLS exporter cannot be checked here: send the token alone";
-    if (err == LK_OK && token.len == 0 && s == NULL)
+    login->stored = token.len == 0 && s == NULL;
+    if (err == LK_OK && login->stored)
         token = stored_token(login);
     if (err == LK_OK)
         err = judge(login, token);
@@ -736,6 +742,7 @@ finish_ace(struct plugin *p, const struct mosquitto_evt_extended_auth *ev, struc
     login.method = "ace";
     login.proof = PROOF_METHOD_ACE;
     login.vouched = c->key_serial;
+    login.stored = c->stored;
     if (c->renewal) {
         login.what = "renewal";
         s = sessions_of_client(&p->sessions, ev->client, mosquitto_client_id(ev->client));

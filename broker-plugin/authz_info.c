@@ -1,7 +1,6 @@
 #include "authz_info.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <latchkey/host/clock.h>
