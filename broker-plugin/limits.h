@@ -21,7 +21,7 @@
                                  so that a device with ever new suffixes drops only its own */
 #define CHALLENGES_MAX  1024  /* of the method ace, waiting for an answer; each has its token */
 #define CHALLENGE_MS    10000 /* to answer one: a slow radio and a slow signature */
-#define AUTHZ_INFO_RATE 5     /* renewals by authz-info a second and subject: a signature each */
+#define AUTHZ_INFO_RATE 20    /* renewals by authz-info a second and subject: a signature each */
 #define FAIL_ADDRESSES  1024  /* addresses whose failed logins are counted; power of two */
 
 /* work of one turn of the broker's loop */
