@@ -4,6 +4,7 @@
 
 #include <latchkey/topic.h>
 
+#include "authz_info.h"
 #include "log.h"
 #include "plugin.h"
 
@@ -125,15 +126,6 @@ is_too_late(const struct plugin *p, const struct session *s, int access, int64_t
 
 /* --- the decision -------------------------------------------------------------------------- */
 
-static bool
-is_authz_info(const char *topic)
-{
-    struct lk_span group, inner;
-
-    (void)lk_filter_split_share(lk_span_text(topic), &group, &inner);
-    return lk_span_is(inner, "authz-info");
-}
-
 static struct lk_request
 request_of(const struct mosquitto_evt_acl_check *ev)
 {
@@ -184,6 +176,24 @@ check(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check 
     return MOSQ_ERR_SUCCESS;
 }
 
+/* Whoever the client is and whoever would let him: this topic is for tokens. A publish to it may
+ * renew; nobody has what is published there. */
+static int
+check_authz_info(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check *ev,
+                 int64_t now_ms)
+{
+    enum lk_err err = LK_ERR_DENIED;
+    int verdict;
+
+    if (ev->access == MOSQ_ACL_WRITE) {
+        err = authz_info_may(p, s, ev, now_ms);
+        verdict = authz_info_take(p, s, ev, err);
+        if (err == LK_OK)
+            return verdict;
+    }
+    return s != NULL ? deny(p, s, ev, err, now_ms) : deny_unknown(p, ev, now_ms);
+}
+
 int
 access_on_check(int event, void *data, void *userdata)
 {
@@ -195,11 +205,11 @@ access_on_check(int event, void *data, void *userdata)
     (void)event;
     plugin_note_event(p, now_ms);
     s = find_session(p, ev->client);
+    if (ev->access != MOSQ_ACL_UNSUBSCRIBE && authz_info_is_topic(ev->topic))
+        return check_authz_info(p, s, ev, now_ms);
     if (s != NULL)
         return check(p, s, ev, now_ms);
-    /* Whoever the client is and whoever would let him: this topic is for tokens. */
-    if (p->options.unknown == UNKNOWN_DEFER &&
-        (ev->access == MOSQ_ACL_UNSUBSCRIBE || !is_authz_info(ev->topic)))
+    if (p->options.unknown == UNKNOWN_DEFER)
         return MOSQ_ERR_PLUGIN_DEFER;
     return deny_unknown(p, ev, now_ms);
 }

@@ -1,5 +1,6 @@
 #include "auth.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <latchkey/base64url.h>
@@ -22,18 +23,37 @@ struct login {
     const char *address;
     struct lk_span id;
     int64_t now_ms;
+    struct lk_span text; /* the token */
     struct lk_token token;
     uint8_t digest[LK_SHA256_LEN];
     bool cached;
+    bool by_topic;       /* published to authz-info */
+    bool stored;         /* published there before this CONNECT */
+    const char *detail;  /* more than the error says */
+    uint64_t vouched;    /* the key that verified this very token a moment ago; 0: none */
+    uint64_t key_serial; /* the key that verified it now */
+    struct bond bond;    /* BOND_NONE: a bearer token */
+    struct lk_key key;   /* method ace: what the proof is checked with */
 };
 
 /* --- the log ------------------------------------------------------------------------------- */
+
+/* Every way out of a login comes by here. */
+static void
+forget_secrets(struct login *login)
+{
+    lk_wipe(login->p->token_room, sizeof(login->p->token_room));
+    lk_wipe(&login->bond, sizeof(login->bond));
+    lk_key_wipe(&login->key);
+}
 
 static int
 refuse(struct login *login, enum lk_err err, const char *detail)
 {
     struct plugin *p = login->p;
 
+    if (detail == NULL)
+        detail = login->detail;
     log_line(LK_LOG_WARN, "refused %s client=%s user=%s address=%s method=%s reason=%s %s",
              login->what, lk_log_span(login->id), lk_log_span(lk_span_text(login->user)),
              lk_log_text(login->address), login->method, lk_err_name(err),
@@ -41,20 +61,18 @@ refuse(struct login *login, enum lk_err err, const char *detail)
     if (failures_add(&p->failures, login->address, p->options.auth_fail_rate, login->now_ms))
         log_line(LK_LOG_WARN, "address=%s more than %lld refused logins a second",
                  lk_log_text(login->address), (long long)p->options.auth_fail_rate);
-    lk_wipe(p->token_room, sizeof(p->token_room));
+    forget_secrets(login);
     return MOSQ_ERR_AUTH;
 }
 
 static int
 accept_login(struct login *login, const struct session *s)
 {
-    struct plugin *p = login->p;
-
     log_line(LK_LOG_INFO, "accepted %s client=%s user=%s address=%s method=%s expires_in=%lld%s",
              login->what, lk_log_span(login->id), lk_log_span(session_subject(s)),
              lk_log_text(login->address), login->method,
              (long long)(s->expires_s - lk_clock_wall_s()), login->cached ? " cached" : "");
-    lk_wipe(p->token_room, sizeof(p->token_room));
+    forget_secrets(login);
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -71,17 +89,18 @@ clock_is_sound(const struct plugin *p, int64_t now_s)
 static enum lk_err
 check_form(const struct login *login, struct lk_span text)
 {
-    switch (login->proof) {
-    case PROOF_METHOD_JWT:
-        return login->token.format == LK_FORMAT_JWT ? LK_OK : LK_ERR_MALFORMED;
-    case PROOF_METHOD_CWT:
-        /* Raw: it begins with a CBOR tag or array, which no text does. */
-        return login->token.format == LK_FORMAT_CWT && text.ptr[0] >= 0x80 ? LK_OK
-                                                                           : LK_ERR_MALFORMED;
-    case PROOF_PASSWORD:
-        break;
-    }
-    return LK_OK;
+    bool is_jwt = login->token.format == LK_FORMAT_JWT;
+    /* Raw: it begins with a CBOR tag or array, which no text does. */
+    bool is_raw_cwt = login->token.format == LK_FORMAT_CWT && text.ptr[0] >= 0x80;
+    bool ok = is_jwt || is_raw_cwt; /* RFC 9431: the token as it is, nothing around it */
+
+    if (!login->by_topic && login->proof == PROOF_PASSWORD)
+        ok = true;
+    else if (!login->by_topic && login->proof == PROOF_METHOD_JWT)
+        ok = is_jwt;
+    else if (!login->by_topic && login->proof == PROOF_METHOD_CWT)
+        ok = is_raw_cwt;
+    return ok ? LK_OK : LK_ERR_MALFORMED;
 }
 
 static enum lk_err
@@ -101,7 +120,8 @@ check_signature(struct login *login, const struct lk_issuer *issuer, const struc
     uint64_t serial = keys_serial(&p->keys, key);
     enum lk_err err;
 
-    login->cached = cache_has(&p->cache, login->digest, serial);
+    login->key_serial = serial;
+    login->cached = serial == login->vouched || cache_has(&p->cache, login->digest, serial);
     if (login->cached)
         return LK_OK;
     /* Nothing is believed early here: it is only refused early, before it costs a signature. */
@@ -125,6 +145,27 @@ check_subject(const struct login *login)
     return lk_id_is_valid(claims->subject) ? LK_OK : LK_ERR_CLAIM;
 }
 
+/* A token that is bound to a key or certificate is worth nothing to who only has the token. By the
+ * method ace the proof is still to come; by every other road the connection has brought it. */
+static enum lk_err
+check_bond(struct login *login, struct lk_span text)
+{
+    struct plugin *p = login->p;
+    struct lk_cnf_use use = {.symmetric = LK_ALG_HS256, .token = text};
+    struct lk_buf room = LK_BUF_OF(p->identity_room);
+
+    if (p->has_rs_key)
+        use.rs_key = lk_span_of(p->rs_key, sizeof(p->rs_key));
+    if (login->proof == PROOF_METHOD_ACE)
+        return bond_by_key(&login->bond, &p->verifier, &login->token, &use, room, &login->key);
+    if (login->token.claims.cnf != LK_CNF_NONE)
+        return bond_by_certificate(&login->bond, login->client, &login->token, room);
+    if (!p->options.require_cnf)
+        return LK_OK;
+    login->detail = "require_cnf is on, and the token is bound to no key";
+    return LK_ERR_BOUND;
+}
+
 static enum lk_err
 verify(struct login *login, struct lk_span text)
 {
@@ -143,6 +184,9 @@ verify(struct login *login, struct lk_span text)
         worker_want_keys(&p->worker);
         return LK_ERR_UNAVAILABLE;
     }
+    err = lk_token_decrypt(&p->verifier, &login->token);
+    if (err != LK_OK)
+        return err;
     err = lk_token_find_key(&p->verifier, &login->token, &issuer, &key);
     if (err == LK_ERR_KEY)
         worker_want_keys(&p->worker);
@@ -152,9 +196,21 @@ verify(struct login *login, struct lk_span text)
         err = check_signature(login, issuer, key, now_s);
     if (err == LK_OK)
         err = check_claims(login, issuer, now_s);
-    if (err == LK_OK && login->token.claims.cnf != LK_CNF_NONE)
-        err = LK_ERR_BOUND;
+    if (err == LK_OK)
+        err = check_bond(login, text);
     return err == LK_OK ? check_subject(login) : err;
+}
+
+static enum lk_err
+judge(struct login *login, struct lk_span text)
+{
+    enum lk_err err;
+
+    login->text = text;
+    if (text.len == 0)
+        return LK_ERR_MISSING;
+    err = lk_token_parse(text, LK_BUF_OF(login->p->token_room), &login->token);
+    return err == LK_OK ? verify(login, text) : err;
 }
 
 /* --- the client id ------------------------------------------------------------------------- */
@@ -245,7 +301,22 @@ token_id(struct lk_span id, uint8_t out[16])
     return err;
 }
 
-/* Everything that a session is made of. facts->shape is counted afterwards. */
+/* A token published by one who has proven possession is kept, for his next CONNECT. */
+static enum lk_err
+collect_bond(const struct login *login, struct session_facts *facts)
+{
+    bool keep = login->stored || (login->by_topic && login->proof == PROOF_METHOD_ACE);
+
+    if (login->bond.kind == BOND_NONE)
+        return LK_OK;
+    facts->bond = bond_new(&login->bond, keep ? login->text : (struct lk_span){NULL, 0});
+    if (facts->bond != NULL)
+        return LK_OK;
+    grants_put(&login->p->grants, facts->shape);
+    return LK_ERR_NOMEM;
+}
+
+/* Everything that a session is made of; shape and bond are the receiver's. */
 static enum lk_err
 collect(struct login *login, struct session_facts *facts)
 {
@@ -273,7 +344,7 @@ collect(struct login *login, struct session_facts *facts)
         err = lk_identity_write(&identity, LK_BUF_OF(p->identity_room), &facts->identity);
     if (err == LK_OK)
         err = grants_compile(&p->grants, &p->policy, &identity, &facts->shape, &facts->values);
-    return err;
+    return err == LK_OK ? collect_bond(login, facts) : err;
 }
 
 static void
@@ -324,9 +395,10 @@ come_in(struct login *login)
     return accept_login(login, s);
 }
 
-/* Contracts section 6: same issuer (there is one), tenant, subject, no key then and none now. */
+/* The same issuer (there is one), tenant and subject, and bound to the same key: who came with a
+ * proof does not go on without one. */
 static enum lk_err
-check_same_identity(const struct login *login, const struct session *s)
+check_same_identity(struct login *login, const struct session *s)
 {
     const struct lk_claims *claims = &login->token.claims;
     struct lk_identity before;
@@ -338,26 +410,53 @@ check_same_identity(const struct login *login, const struct session *s)
     if (!lk_span_equal(claims->subject, before.subject) ||
         !lk_span_equal(claims->tenant, before.tenant) || !lk_span_equal(claims->type, before.type))
         return LK_ERR_SUBJECT;
-    return login->proof == (enum session_proof)s->proof ? LK_OK : LK_ERR_STATE;
+    if (bond_is_same(login->bond.kind != BOND_NONE ? &login->bond : NULL, s->bond))
+        return login->proof == (enum session_proof)s->proof ? LK_OK : LK_ERR_STATE;
+    login->detail = "the token is not bound to what the connection's first one was";
+    return LK_ERR_BOUND;
 }
 
-static int
-renew(struct login *login, struct session *s)
+/* What the broker and the client go by stays: the password of CONNECT, which the broker shows again
+ * on SIGHUP, and the key behind a kid, which an update does not change. */
+static void
+keep_what_stays(const struct login *login, const struct session *s, struct session_facts *facts)
+{
+    if (!login->by_topic)
+        return;
+    memcpy(facts->credential, s->credential, sizeof(facts->credential));
+    if (facts->bond != NULL)
+        memcpy(facts->bond->secret, s->bond->secret, sizeof(facts->bond->secret));
+}
+
+static enum lk_err
+renew_session(struct login *login, struct session *s)
 {
     struct plugin *p = login->p;
     struct session_facts facts;
     enum lk_err err;
 
+    if (s->for_denial)
+        return LK_ERR_STATE; /* the next tick ends the connection; no token is a way around it */
     err = check_same_identity(login, s);
     if (err == LK_OK)
         err = collect(login, &facts);
-    if (err == LK_OK)
-        err = sessions_renew(&p->sessions, s, &facts);
     if (err != LK_OK)
-        return refuse(login, err,
-                      err == LK_ERR_SUBJECT ? "the token is for another subject" : NULL);
-    plan_expiry(p, s);
-    return accept_login(login, s);
+        return err;
+    keep_what_stays(login, s, &facts);
+    err = sessions_renew(&p->sessions, s, &facts);
+    if (err == LK_OK)
+        plan_expiry(p, s);
+    return err;
+}
+
+static int
+renew(struct login *login, struct session *s)
+{
+    enum lk_err err = renew_session(login, s);
+
+    if (err == LK_OK)
+        return accept_login(login, s);
+    return refuse(login, err, err == LK_ERR_SUBJECT ? "the token is for another subject" : NULL);
 }
 
 /* --- SIGHUP -------------------------------------------------------------------------------- */
@@ -489,7 +588,7 @@ judge_password(struct login *login, const char *user, const char *password)
     if (err != LK_OK) {
         /* Below the range of trust: not even the form of a token. */
         if (err < LK_ERR_ALG && may_defer(login, user, password)) {
-            lk_wipe(login->p->token_room, sizeof(login->p->token_room));
+            forget_secrets(login);
             return MOSQ_ERR_PLUGIN_DEFER;
         }
         return refuse(login, err, NULL);
@@ -509,7 +608,7 @@ auth_on_password(int event, void *data, void *userdata)
     login.method = "password";
     login.proof = PROOF_PASSWORD;
     if (is_recheck(&login, ev->username, ev->password)) {
-        lk_wipe(login.p->token_room, sizeof(login.p->token_room));
+        forget_secrets(&login);
         return MOSQ_ERR_SUCCESS;
     }
     release_pointer(&login);
@@ -524,6 +623,7 @@ static const struct {
 } methods[] = {
     {"OAUTH2-JWT", PROOF_METHOD_JWT},
     {"OAUTH2-CWT", PROOF_METHOD_CWT},
+    {"ace", PROOF_METHOD_ACE},
 };
 
 static enum session_proof
@@ -534,6 +634,135 @@ method_proof(const char *name)
             return methods[i].proof;
     return 0;
 }
+
+/* --- method ace ---------------------------------------------------------------------------- */
+
+/* A client without a token in his CONNECT may have published one before. That he is who he says is
+ * what the challenge will show. */
+static struct lk_span
+stored_token(const struct login *login)
+{
+    const struct session *s = sessions_newest_of_id(&login->p->sessions, login->id);
+
+    return s != NULL && s->bond != NULL ? lk_span_of(s->bond->token, s->bond->token_len)
+                                        : (struct lk_span){NULL, 0};
+}
+
+static enum lk_err
+send_challenge(const struct login *login, bool renewal, struct mosquitto_evt_extended_auth *ev)
+{
+    struct challenge c = {
+        .client = login->client,
+        .key_serial = login->key_serial,
+        .renewal = renewal,
+        .stored = login->stored,
+    };
+    enum lk_err err;
+
+    ev->data_out = malloc(ACE_NONCE_LEN); /* the broker gives it back, with free */
+    if (ev->data_out == NULL)
+        return LK_ERR_NOMEM;
+    err = challenges_add(&login->p->challenges, &c, login->text, login->now_ms);
+    memcpy(ev->data_out, c.nonce, ACE_NONCE_LEN);
+    ev->data_out_len = err == LK_OK ? ACE_NONCE_LEN : 0;
+    return err;
+}
+
+/* The first step: a token that is right in all but the proof is worth a challenge. */
+static int
+start_ace(struct login *login, struct session *s, struct mosquitto_evt_extended_auth *ev)
+{
+    struct lk_span token;
+    enum lk_err err = ace_read_token(lk_span_of(ev->data_in, ev->data_in_len), &token);
+
+    if (err == LK_ERR_UNSUPPORTED)
+        login->detail =
+            "a proof over the TLS exporter cannot be checked here: send the token alone";
+    login->stored = token.len == 0 && s == NULL;
+    if (err == LK_OK && login->stored)
+        token = stored_token(login);
+    if (err == LK_OK)
+        err = judge(login, token);
+    if (err == LK_OK && s != NULL)
+        err = check_same_identity(login, s);
+    if (err == LK_OK)
+        err = send_challenge(login, s != NULL, ev);
+    if (err != LK_OK)
+        return refuse(login, err, NULL);
+    forget_secrets(login);
+    return MOSQ_ERR_AUTH_CONTINUE;
+}
+
+/* A token that updates another has its kid, and the client may go on using the key it has. */
+static enum lk_err
+check_with_known_key(struct login *login, const struct challenge *c, struct lk_span answer)
+{
+    const struct session *s = sessions_newest_of_id(&login->p->sessions, login->id);
+    struct lk_key key = {.alg = LK_ALG_HS256, .has_private = true};
+    enum lk_err err;
+
+    if (login->bond.kind != BOND_KID || s == NULL || !bond_is_same(s->bond, &login->bond) ||
+        !lk_span_equal(session_subject(s), login->token.claims.subject))
+        return LK_ERR_SIGNATURE;
+    memcpy(key.u.oct.k, s->bond->secret, sizeof(s->bond->secret));
+    key.u.oct.len = sizeof(s->bond->secret);
+    err = lk_key_open(&key);
+    if (err == LK_OK)
+        err = ace_check_answer(&key, c->nonce, answer);
+    if (err == LK_OK)
+        memcpy(login->bond.secret, s->bond->secret, sizeof(login->bond.secret));
+    lk_key_wipe(&key);
+    return err;
+}
+
+static enum lk_err
+check_proof(struct login *login, const struct challenge *c, struct lk_span answer)
+{
+    enum lk_err err = ace_check_answer(&login->key, c->nonce, answer);
+
+    if (err == LK_ERR_SIGNATURE)
+        err = check_with_known_key(login, c, answer);
+    if (err != LK_ERR_SIGNATURE)
+        return err;
+    login->detail = "the proof of possession does not verify";
+    return LK_ERR_BOUND;
+}
+
+/* The second step. Everything is judged again: the world may have changed meanwhile. */
+static int
+finish_ace(struct plugin *p, const struct mosquitto_evt_extended_auth *ev, struct challenge *c)
+{
+    struct lk_span answer = lk_span_of(ev->data_in, ev->data_in_len);
+    struct session *s = NULL;
+    struct login login;
+    enum lk_err err = LK_OK;
+    int verdict;
+
+    (void)begin(&login, p, ev->client);
+    login.method = "ace";
+    login.proof = PROOF_METHOD_ACE;
+    login.vouched = c->key_serial;
+    login.stored = c->stored;
+    if (c->renewal) {
+        login.what = "renewal";
+        s = sessions_of_client(&p->sessions, ev->client, mosquitto_client_id(ev->client));
+        err = s != NULL && s->state == SESSION_ONLINE ? LK_OK : LK_ERR_STATE;
+    }
+    if (c->token == NULL || login.now_ms >= c->due_ms)
+        err = LK_ERR_TIMEOUT;
+    if (err == LK_OK)
+        err = judge(&login, lk_span_of(c->token, c->token_len));
+    if (err == LK_OK)
+        err = check_proof(&login, c, answer);
+    if (err != LK_OK)
+        verdict = refuse(&login, err, NULL);
+    else
+        verdict = s != NULL ? renew(&login, s) : come_in(&login);
+    challenge_wipe(c);
+    return verdict;
+}
+
+/* --- callbacks of enhanced authentication -------------------------------------------------- */
 
 int
 auth_on_method(int event, void *data, void *userdata)
@@ -550,6 +779,7 @@ auth_on_method(int event, void *data, void *userdata)
     (void)event;
     if (proof == 0)
         return MOSQ_ERR_PLUGIN_DEFER; /* and the client hears 0x8C */
+    challenges_drop(&p->challenges, ev->client);
     id_is_fit = begin(&login, p, ev->client);
     login.method = ev->auth_method;
     login.proof = proof;
@@ -563,31 +793,35 @@ auth_on_method(int event, void *data, void *userdata)
     }
     if (!id_is_fit)
         return refuse(&login, LK_ERR_LIMIT, "the client id is missing or too long");
+    if (proof == PROOF_METHOD_ACE)
+        return start_ace(&login, s, ev);
     if (text.len == 0)
         return refuse(&login, LK_ERR_MISSING, "no authentication data, so no token");
-    err = lk_token_parse(text, LK_BUF_OF(p->token_room), &login.token);
-    if (err == LK_OK)
-        err = verify(&login, text);
+    err = judge(&login, text);
     if (err != LK_OK)
         return refuse(&login, err, NULL);
     return s != NULL ? renew(&login, s) : come_in(&login);
 }
 
 /*
- * No method of ours has a second step, so this can only be an AUTH packet without content on a
- * connection that is in. Mosquitto 2.0 takes it for one, and on any answer but "go on" forgets the
- * client's id while the client is still in its tables: it crashes later. So: "go on", and the next
- * tick ends the connection.
+ * The answer to a challenge (the event does not name the method, 2.0). Without a challenge it can
+ * only be an AUTH packet without content on a connection that is in. Mosquitto 2.0 takes it for a
+ * second step, and on any answer but "go on" forgets the client's id while the client is still in
+ * its tables: it crashes later. So: "go on", and the next tick ends the connection. A challenge
+ * that waits excludes this: the connection is not in yet, or the broker knows that it renews.
  */
 int
 auth_on_continue(int event, void *data, void *userdata)
 {
     struct mosquitto_evt_extended_auth *ev = data;
     struct plugin *p = userdata;
+    struct challenge c;
     struct session *s =
         sessions_of_client(&p->sessions, ev->client, mosquitto_client_id(ev->client));
 
     (void)event;
+    if (challenges_take(&p->challenges, ev->client, &c))
+        return finish_ace(p, ev, &c);
     if (s == NULL || s->state != SESSION_ONLINE || s->proof == PROOF_PASSWORD)
         return MOSQ_ERR_PLUGIN_DEFER;
     if (!s->for_denial)
@@ -613,6 +847,7 @@ auth_on_disconnect(int event, void *data, void *userdata)
 
     (void)event;
     plugin_note_event(p, now_ms);
+    challenges_drop(&p->challenges, ev->client);
     if (s == NULL)
         return MOSQ_ERR_SUCCESS;
     expiry_remove(&p->expiry, s);
@@ -621,4 +856,28 @@ auth_on_disconnect(int event, void *data, void *userdata)
     else if (!s->superseded)
         sessions_drop_pointer(&p->sessions, s); /* the second time: the context is going */
     return MOSQ_ERR_SUCCESS;
+}
+
+/* --- renewal by topic ---------------------------------------------------------------------- */
+
+enum lk_err
+auth_renew_by_topic(struct plugin *p, struct session *s, struct lk_span text)
+{
+    struct login login;
+    enum lk_err err;
+
+    (void)begin(&login, p, s->client);
+    login.what = "renewal";
+    login.method = "authz-info";
+    login.proof = (enum session_proof)s->proof;
+    login.by_topic = true;
+    err = judge(&login, text);
+    if (err == LK_OK)
+        err = renew_session(&login, s);
+    if (err == LK_OK)
+        (void)accept_login(&login, s);
+    else
+        (void)refuse(&login, err,
+                     err == LK_ERR_SUBJECT ? "the token is for another subject" : NULL);
+    return err;
 }

@@ -17,9 +17,12 @@
 /* logins */
 #define CLIENT_ID_MAX 256 /* bytes; a subject, ':' and a suffix */
 #define SUBJECT_SESSIONS                                                                           \
-    4                       /* times max_connections_per_subject: sessions kept of one subject,    \
-                               so that a device with ever new suffixes drops only its own */
-#define FAIL_ADDRESSES 1024 /* addresses whose failed logins are counted; power of two */
+    4                         /* times max_connections_per_subject: sessions kept of one subject,  \
+                                 so that a device with ever new suffixes drops only its own */
+#define CHALLENGES_MAX  1024  /* of the method ace, waiting for an answer; each has its token */
+#define CHALLENGE_MS    10000 /* to answer one: a slow radio and a slow signature */
+#define AUTHZ_INFO_RATE 20    /* renewals by authz-info a second and subject: a signature each */
+#define FAIL_ADDRESSES  1024  /* addresses whose failed logins are counted; power of two */
 
 /* work of one turn of the broker's loop */
 #define TURN_KICKS    50    /* 20 us each: 1 ms */

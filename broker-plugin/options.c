@@ -50,6 +50,7 @@ static const struct option {
     {.name = "ca_file", .at = AT(ca_file), .of_issuer = true},
     {.name = "client_id", .at = AT(client_id), .of_issuer = true},
     {.name = "client_secret_file", .at = AT(client_secret_file), .of_issuer = true},
+    {.name = "rs_key_file", .at = AT(rs_key_file), .of_issuer = true},
     {.name = "typ", .at = AT(typ), .of_issuer = true},
     {.name = "scope_claim", .at = AT(scope_claim), .of_issuer = true},
     {.name = "scope_prefix", .at = AT(scope_prefix), .of_issuer = true},
@@ -138,7 +139,7 @@ static const struct option {
 #define KNOWN_COUNT (sizeof(known) / sizeof(known[0]))
 
 /* Named in the contract, understood by later versions. */
-static const char *const later[] = {"rs_key_file", "max_feed_age", "metrics", "feed"};
+static const char *const later[] = {"max_feed_age", "metrics", "feed"};
 
 /** What is being read, and the first thing that was wrong with it. */
 struct reading {
@@ -458,9 +459,6 @@ check_together(struct reading *r)
         return;
     }
     check_mapping(r);
-    if (o->require_cnf)
-        complain(r, "not supported by this version: it knows bearer tokens only", "require_cnf",
-                 "true", "");
     if (o->keys_file[0] != '\0') {
         if (o->jwks_uri[0] != '\0')
             complain(r, "keys come from keys_file or from jwks_uri, not from both", "jwks_uri",

@@ -33,6 +33,8 @@ struct options {
     char ca_file[OPTION_TEXT_MAX];
     char client_id[OPTION_TEXT_MAX];
     char client_secret_file[OPTION_TEXT_MAX];
+    char rs_key_file[OPTION_TEXT_MAX]; /* shared with the issuer; keys of `kid` tokens come from it
+                                        */
     /* How an issuer that is not Latchkey's says what ours says; empty: as ours does. */
     char typ[OPTION_TEXT_MAX];
     char scope_claim[OPTION_TEXT_MAX];
@@ -57,7 +59,7 @@ struct options {
     int64_t client_id_binding;
     int64_t on_deny;
     int64_t disconnect_after_expire; /* bool */
-    int64_t require_cnf;             /* bool; only false in this version */
+    int64_t require_cnf;             /* bool */
 
     /* What mosquitto.conf said: the broker's own copy does not outlive a reload. */
     char config[OPTION_TEXT_MAX];

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <latchkey/base64url.h>
 #include <latchkey/host/clock.h>
 #include <latchkey/host/file.h>
 
 #include "access.h"
 #include "auth.h"
+#include "authz_info.h"
 #include "log.h"
 
 #ifndef PLUGIN_BUILD_TIME_S
@@ -300,6 +302,7 @@ on_tick(int event, void *data, void *userdata)
     more = recompile_some(p) || more;
     (void)sessions_reap(&p->sessions, now_ms, 0, p->options.session_keep_s * 1000, TURN_REAPED);
     save_some(p, now_ms);
+    challenges_expire(&p->challenges, now_ms);
     next = expiry_first(&p->expiry);
     wake_at(&p->wake, next != NULL ? next->due_ms : INT64_MAX);
     if (more)
@@ -354,6 +357,7 @@ static const struct {
     {MOSQ_EVT_EXT_AUTH_START, auth_on_method, false, "enhanced authentication"},
     {MOSQ_EVT_EXT_AUTH_CONTINUE, auth_on_continue, false, "enhanced authentication, next step"},
     {MOSQ_EVT_ACL_CHECK, access_on_check, false, "topic access"},
+    {MOSQ_EVT_MESSAGE, authz_info_on_message, false, "message"},
     {MOSQ_EVT_TICK, on_tick, false, "tick"},
     {MOSQ_EVT_DISCONNECT, auth_on_disconnect, false, "disconnect"},
     {COMPAT_EVT_CLIENT_OFFLINE, auth_on_disconnect, true, "client offline"},
@@ -471,6 +475,31 @@ open_verifier(struct plugin *p)
     p->floor_s = PLUGIN_BUILD_TIME_S;
 }
 
+/* 43 characters of base64url, as every secret of the installation is written. */
+static bool
+load_rs_key(struct plugin *p)
+{
+    const char *file = p->options.rs_key_file;
+    uint8_t room[CLIENT_SECRET_MAX];
+    struct lk_span text, key = {NULL, 0};
+    enum lk_err err;
+
+    if (file[0] == '\0')
+        return true;
+    err = lk_file_read_secret(file, LK_BUF_OF(room), &text);
+    if (err == LK_OK && text.len == LK_BASE64URL_LEN(sizeof(p->rs_key)))
+        err = lk_base64url_decode(text, LK_BUF_OF(p->rs_key), &key);
+    else if (err == LK_OK)
+        err = LK_ERR_BASE64;
+    p->has_rs_key = err == LK_OK && key.len == sizeof(p->rs_key);
+    lk_wipe(room, sizeof(room));
+    if (!p->has_rs_key)
+        log_line(LK_LOG_ERROR, "option rs_key_file %s: %s", lk_log_text(file),
+                 err == LK_ERR_BASE64 ? "expected 32 bytes as 43 characters of base64url"
+                                      : lk_err_text(err));
+    return p->has_rs_key;
+}
+
 static bool
 load_keys(struct plugin *p)
 {
@@ -514,7 +543,7 @@ open_plugin(struct plugin *p, const struct mosquitto_opt *opts, int count)
     if (!register_hooks(p) || !open_tables(p) || load_policy(p) != LK_OK)
         return false;
     open_verifier(p);
-    if (!open_state(p) || !load_keys(p))
+    if (!open_state(p) || !load_rs_key(p) || !load_keys(p))
         return false;
     if (p->state.enabled)
         load_sessions(p);
@@ -558,6 +587,7 @@ close_plugin(struct plugin *p, bool save)
     expiry_close(&p->expiry);
     sessions_close(&p->sessions);
     cache_close(&p->cache);
+    challenges_close(&p->challenges);
     keys_wipe(&p->keys);
     state_close(&p->state);
     lk_wipe(p, sizeof(*p));

@@ -9,6 +9,7 @@
 
 #include <latchkey/token.h>
 
+#include "ace.h"
 #include "cache.h"
 #include "compat.h"
 #include "expiry.h"
@@ -36,6 +37,9 @@ struct plugin {
     struct lk_verifier verifier;
     struct cache cache;
     struct failures failures;
+    struct challenges challenges;
+    uint8_t rs_key[LK_CNF_SECRET_LEN]; /* of option rs_key_file */
+    bool has_rs_key;
     int64_t floor_s;        /* a wall clock before this is wrong */
     int64_t server_floor_s; /* the same by the server's Date; wins where it is known */
 

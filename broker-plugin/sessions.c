@@ -273,6 +273,17 @@ sessions_of_id(const struct sessions *t, const char *id, const char *user)
     return NULL;
 }
 
+struct session *
+sessions_newest_of_id(const struct sessions *t, struct lk_span id)
+{
+    struct session *s = t->by_id[text_bucket(t, id)];
+
+    while (s != NULL &&
+           (s->state == SESSION_DYING || !lk_span_equal(lk_span_of(s->id, s->id_len), id)))
+        s = s->id_next;
+    return s;
+}
+
 bool
 sessions_id_is_taken(const struct sessions *t, struct lk_span id, struct lk_span subject)
 {
@@ -325,6 +336,7 @@ forget(struct sessions *t, struct session *s)
     subject_leave(s->subject, s);
     subject_put(t, s->subject);
     grants_put(t->grants, s->shape);
+    bond_free(s->bond);
     mosquitto_free(s->room);
     mosquitto_free(s);
     t->count--;
@@ -401,6 +413,7 @@ static void
 take_facts(struct session *s, const struct session_facts *facts)
 {
     s->shape = facts->shape;
+    s->bond = facts->bond;
     s->identity_len = (uint32_t)facts->identity.len;
     s->values_len = (uint32_t)facts->values.len;
     s->expires_s = facts->expires_s;
@@ -479,6 +492,7 @@ out:
     if (s != NULL)
         mosquitto_free(s->room);
     mosquitto_free(s);
+    bond_free(facts->bond);
     grants_put(t->grants, facts->shape);
     return err;
 }
@@ -489,12 +503,14 @@ sessions_renew(struct sessions *t, struct session *s, const struct session_facts
     uint8_t *room = make_values_room(facts->identity, facts->values);
 
     if (room == NULL) {
+        bond_free(facts->bond);
         grants_put(t->grants, facts->shape);
         return LK_ERR_NOMEM;
     }
     mosquitto_free(s->room);
     s->room = room;
     grants_put(t->grants, s->shape);
+    bond_free(s->bond);
     take_facts(s, facts);
     s->for_denial = false;
     t->changes++;

@@ -12,6 +12,7 @@
 #ifndef PLUGIN_SESSIONS_H
 #define PLUGIN_SESSIONS_H
 
+#include "bond.h"
 #include "grants.h"
 #include "limits.h"
 
@@ -24,9 +25,16 @@ enum session_state {
     SESSION_DYING    /* replaced by a newer one; judges its will, then is forgotten */
 };
 
-enum session_proof { PROOF_PASSWORD = 1, PROOF_METHOD_JWT = 2, PROOF_METHOD_CWT = 3 };
+enum session_proof {
+    PROOF_PASSWORD = 1,
+    PROOF_METHOD_JWT = 2,
+    PROOF_METHOD_CWT = 3,
+    PROOF_METHOD_ACE = 4
+};
 
-/** Messages a second, for one subject and one rule of the scope map. */
+/** Messages a second, for one subject and one rule of the scope map, or for renewals by topic. */
+#define RATE_AUTHZ_INFO UINT16_MAX
+
 struct rate {
     struct rate *next;
     uint16_t rule;
@@ -54,6 +62,7 @@ struct session {
     struct shape *shape;
     struct mosquitto *client; /* NULL: no context of the broker is known to be this session's */
     uint8_t *room;            /* identity, then the grant's values */
+    struct bond *bond;        /* what its token is bound to; NULL: nothing. Not kept on disk */
     int64_t expires_s;        /* wall clock: exp of the token */
     int64_t deadline_ms;      /* exp + leeway */
     int64_t due_ms;           /* key in the expiry heap */
@@ -96,6 +105,7 @@ struct sessions {
 struct session_facts {
     struct lk_span id, subject, identity, values;
     struct shape *shape; /* taken over, also on failure */
+    struct bond *bond;   /* the same; NULL: a bearer token */
     struct mosquitto *client;
     int64_t expires_s, deadline_ms;
     uint64_t generation;
@@ -122,6 +132,9 @@ struct session *sessions_of_id(const struct sessions *t, const char *id, const c
 
 /** Is there a session under this client id whose subject is another one (or any, if absent)? */
 bool sessions_id_is_taken(const struct sessions *t, struct lk_span id, struct lk_span subject);
+
+/** The newest session under a client id, whoever its subject is; replaced ones do not count. */
+struct session *sessions_newest_of_id(const struct sessions *t, struct lk_span id);
 
 struct subject *sessions_subject(const struct sessions *t, struct lk_span name);
 

@@ -17,15 +17,18 @@ def no_leak_check(monkeypatch):
 WRONG = {
     "no issuer": (["issuer "], "", r"option issuer required"),
     "an option nobody knows": (["colour blue"], "", r"option colour there is no such option"),
-    "an option of a later version": (["rs_key_file /x"], "",
-                                     r"option rs_key_file not supported by this version"),
+    "an option of a later version": (["max_feed_age 1h"], "",
+                                     r"option max_feed_age not supported by this version"),
+    "an rs_key_file that is not there": (["rs_key_file /x"], "",
+                                         r"option rs_key_file /x: not there"),
     "a duration that is none": (["leeway soon"], "", r"option leeway soon: expected a duration"),
     "a duration with a wrong unit": (["refresh_interval 5y"], "", r"option refresh_interval 5y:"),
     "a count out of range": (["max_sessions 0"], "", r"option max_sessions 0: expected a number"),
     "a word that is none": (["unknown maybe"], "", r"option unknown maybe: expected deny or defer"),
     "a truth that is none": (["disconnect_after_expire yes"], "",
                              r"option disconnect_after_expire yes: expected true or false"),
-    "proof of possession asked for": (["require_cnf true"], "", r"option require_cnf true: not supp"),
+    "proof of possession asked for, a little": (["require_cnf some"], "",
+                                                r"option require_cnf some: expected true or false"),
     "keys from two places": (["jwks_uri https://x/jwks"], "", r"option jwks_uri keys come from"),
     "an issuer in clear text": (["issuer http://issuer.test", "keys_file "], "",
                                 r"option issuer http://issuer\.test: expected https"),
@@ -60,6 +63,19 @@ def test_wrong_option(broker, row):
 def test_wrong_scope_map_is_named_by_line_and_column(broker):
     one = broker(start=False, scopes="# a map\na:b  shout  x/#\n")
     ends_with(one, r"scope map \S+scopes\.acl:2:\d+: expected an action")
+
+
+@pytest.mark.parametrize("row", ["not base64url", "31 bytes", "open to others"])
+def test_rs_key_that_is_none(broker, row):
+    one = broker(start=False)
+    path = one.dir / "rs_key"
+    path.write_text({"not base64url": "*" * 43, "31 bytes": tokens.b64(bytes(31)),
+                     "open to others": tokens.b64(bytes(32))}[row])
+    path.chmod(0o644 if row == "open to others" else 0o600)
+    one.conf.write_text(one.conf.read_text() + f"plugin_opt_rs_key_file {path}\n")
+    ends_with(one, r"option rs_key_file \S+: " +
+              ("the file's owner or mode is not safe" if row == "open to others"
+               else "expected 32 bytes as 43 characters of base64url"))
 
 
 def test_secret_that_others_can_read(broker):

@@ -151,7 +151,12 @@ what_is_wrong_is_named(void **state)
         {"every tenant", GOOD "\ntenant *", NULL, "option tenant *: expected 1 to 32"},
         {"an empty scope_claim", GOOD "\nscope_claim ", NULL,
          "option scope_claim a value is missing"},
-        {"proof", GOOD "\nrequire_cnf true", NULL, "option require_cnf true: not supported"},
+        {"proof", GOOD "\nrequire_cnf true", NULL, NULL},
+        {"proof, a little", GOOD "\nrequire_cnf some", NULL,
+         "option require_cnf some: expected true or false"},
+        {"a key to derive from", GOOD "\nrs_key_file /k", NULL, NULL},
+        {"a key to derive from, of the issuer", "",
+         "[issuer a]\nissuer = https://as.test\nrs_key_file = /k\n", NULL},
         {"no proof", GOOD "\nrequire_cnf false", NULL, NULL},
     };
     char error[OPTION_ERROR_MAX];

@@ -200,6 +200,45 @@ a_renewal_changes_the_grant_and_nothing_else(void **state)
     assert_true(lk_span_is(session_identity(s), "longer identity"));
 }
 
+/* A bond is the table's from the call on, whatever becomes of it. */
+static void
+a_bond_goes_with_its_session(void **state)
+{
+    struct bond bond = {.kind = BOND_KEY, .print = {1}};
+    struct session_facts facts = {
+        .id = LK_SPAN("a"), .subject = LK_SPAN("a"), .identity = LK_SPAN("i"), .client = client(1)};
+    struct session *s, *none;
+
+    (void)state;
+    facts.bond = bond_new(&bond, LK_SPAN("token"));
+    assert_err("in", sessions_add(&table, &facts, 100, 0, &s), LK_OK);
+    assert_ptr_equal(s->bond, facts.bond);
+    facts.bond = bond_new(&bond, LK_SPAN(""));
+    assert_err("renewed", sessions_renew(&table, s, &facts), LK_OK);
+    assert_ptr_equal(s->bond, facts.bond);
+    facts.bond = bond_new(&bond, LK_SPAN(""));
+    plugin_memory_fail = 1;
+    assert_err("without memory", sessions_renew(&table, s, &facts), LK_ERR_NOMEM);
+    assert_true(bond_is_same(s->bond, &bond));
+    facts.bond = bond_new(&bond, LK_SPAN(""));
+    plugin_memory_fail = 1;
+    assert_err("no second", sessions_add(&table, &facts, 100, 0, &none), LK_ERR_NOMEM);
+}
+
+static void
+the_newest_of_an_id(void **state)
+{
+    struct session *a = login(1, "a", "a"), *b;
+
+    (void)state;
+    assert_null(sessions_newest_of_id(&table, LK_SPAN("b")));
+    assert_ptr_equal(sessions_newest_of_id(&table, LK_SPAN("a")), a);
+    b = login(2, "a", "a");
+    assert_ptr_equal(sessions_newest_of_id(&table, LK_SPAN("a")), b);
+    sessions_set_offline(&table, b, 1);
+    assert_ptr_equal(sessions_newest_of_id(&table, LK_SPAN("a")), b);
+}
+
 static void
 without_memory_nothing_is_half_done(void **state)
 {
@@ -337,6 +376,8 @@ main(void)
         IN_TABLE(one_subject_pushes_out_its_own),
         IN_TABLE(what_is_old_is_forgotten),
         IN_TABLE(a_renewal_changes_the_grant_and_nothing_else),
+        IN_TABLE(a_bond_goes_with_its_session),
+        IN_TABLE(the_newest_of_an_id),
         IN_TABLE(without_memory_nothing_is_half_done),
         IN_TABLE(a_rate_is_the_subjects),
         IN_TABLE(a_walk_sees_everything_once),
