@@ -14,6 +14,7 @@
 #include <latchkey/key.h>
 
 #include "compat.h"
+#include "scrape.h"
 
 enum option_kind {
     OPTION_TEXT,
@@ -59,6 +60,12 @@ static const struct option {
     {.name = "audience", .at = AT(audience), .text = "mqtt"},
     {.name = "scopes", .at = AT(scopes), .text = "/etc/latchkey/scopes.acl", .live = true},
     {.name = "state_dir", .at = AT(state_dir), .text = "/var/lib/latchkey/broker"},
+    {.name = "metrics", .at = AT(metrics), .text = "off"},
+    {.name = "presence",
+     .kind = OPTION_WORD,
+     .at = AT(presence),
+     .words = bool_words,
+     .preset = true},
     {.name = "refresh_interval",
      .kind = OPTION_SECONDS,
      .at = AT(refresh_interval_s),
@@ -138,7 +145,7 @@ static const struct option {
 #define KNOWN_COUNT (sizeof(known) / sizeof(known[0]))
 
 /* Named in the contract, understood by later versions. */
-static const char *const later[] = {"rs_key_file", "max_feed_age", "metrics", "feed"};
+static const char *const later[] = {"rs_key_file", "max_feed_age", "feed"};
 
 /** What is being read, and the first thing that was wrong with it. */
 struct reading {
@@ -452,12 +459,16 @@ static void
 check_together(struct reading *r)
 {
     struct options *o = r->o;
+    struct scrape_place place;
 
     if (o->issuer[0] == '\0') {
         complain(r, "required, and not given", "issuer", NULL, "");
         return;
     }
     check_mapping(r);
+    if (!scrape_parse(o->metrics, &place))
+        complain(r, "expected off, 127.0.0.1:PORT, unix:/PATH or /PATH of a file", "metrics",
+                 o->metrics, "");
     if (o->require_cnf)
         complain(r, "not supported by this version: it knows bearer tokens only", "require_cnf",
                  "true", "");

@@ -9,12 +9,18 @@
 
 #include <latchkey/token.h>
 
+#include "budget.h"
 #include "cache.h"
 #include "compat.h"
+#include "denials.h"
 #include "expiry.h"
 #include "failures.h"
 #include "keys.h"
+#include "metrics.h"
 #include "options.h"
+#include "presence.h"
+#include "report.h"
+#include "scrape.h"
 #include "sessions.h"
 #include "state.h"
 #include "wake.h"
@@ -36,6 +42,7 @@ struct plugin {
     struct lk_verifier verifier;
     struct cache cache;
     struct failures failures;
+    struct budget budget;
     int64_t floor_s;        /* a wall clock before this is wrong */
     int64_t server_floor_s; /* the same by the server's Date; wins where it is known */
 
@@ -43,6 +50,7 @@ struct plugin {
     struct sessions sessions;
     struct expiry expiry;
     struct session *kicking; /* mosquitto_kick_client_by_clientid is at work on it */
+    enum lk_err kicking_cause;
 
     bool reload_open; /* SIGHUP's second round of logins may be under way */
     int64_t reload_ms;
@@ -52,6 +60,12 @@ struct plugin {
     bool ticked, complained;
     int64_t unknown_logged_ms;
     uint32_t unknown_quietly;
+
+    struct metrics metrics;
+    struct scrape scrape;
+    struct denials denials;
+    struct report report;
+    struct presence presence;
 
     struct wake wake;
     struct worker worker;
