@@ -4,6 +4,7 @@ for the last denials, which it remembers."""
 import base64
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
@@ -20,6 +21,7 @@ class Issuer:
         self.status = 202                           # of POST /v1/verifiers/denials
         self.token_status = 200
         self.lifetime = 3600
+        self.ahead_s = 0                            # of its clock, as its Date header has it
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,6 +45,9 @@ class Issuer:
                 except Exception as problem:        # a wrong request fails the test, not the thread
                     issuer.problems.append(repr(problem))
                     self.answer(500)
+
+            def date_time_string(self, timestamp=None):
+                return super().date_time_string(time.time() + issuer.ahead_s)
 
             def log_message(self, *_):
                 pass
