@@ -76,13 +76,14 @@ static void
 note_denial(struct plugin *p, const struct session *s, const struct mosquitto_evt_acl_check *ev,
             enum lk_err reason)
 {
-    const struct denial_facts facts = {.subject = s != NULL ? session_subject(s)
-                                                            : (struct lk_span){NULL, 0},
-                                       .client_id = lk_span_text(mosquitto_client_id(ev->client)),
-                                       .topic = lk_span_text(ev->topic),
-                                       .action = denial_action(ev->access),
-                                       .reason = reason};
+    struct denial_facts facts = {.action = denial_action(ev->access), .reason = reason};
 
+    if (!p->denials.enabled)
+        return;
+    facts.client_id = lk_span_text(mosquitto_client_id(ev->client));
+    facts.topic = lk_span_text(ev->topic);
+    if (s != NULL)
+        facts.subject = session_subject(s);
     denials_note(&p->denials, &facts, lk_clock_wall_s());
 }
 

@@ -167,7 +167,7 @@ add_checks(struct page *page, const struct metrics *m)
     head(page, "latchkey_acl_total", "counter", "Topics judged, by action and outcome.");
     for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
         for (unsigned outcome = 0; outcome < OUTCOMES; outcome++) {
-            uint64_t n = value(&m->checks[actions[i].access][outcome]);
+            uint64_t n = value(&m->checks[outcome][actions[i].access]);
 
             if (n > 0 || outcome == OUTCOME_OK || outcome == OUTCOME_FORBIDDEN)
                 add(page, "latchkey_acl_total{action=\"%s\",outcome=\"%s\"} %" PRIu64 "\n",

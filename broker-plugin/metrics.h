@@ -36,7 +36,7 @@ struct metrics {
     metrics_count logins[METRICS_METHODS][METRICS_REASONS];
     metrics_count login_buckets[METRICS_BUCKETS]; /* not cumulative; the page adds them up */
     metrics_count login_ns;
-    metrics_count checks[METRICS_ACTIONS][OUTCOMES];
+    metrics_count checks[OUTCOMES][METRICS_ACTIONS];
     metrics_count cache_hits, cache_misses;
     metrics_count disconnects[METRICS_REASONS];
     metrics_count sessions;       /* connected now */
@@ -76,7 +76,7 @@ void metrics_disconnect(struct metrics *m, enum lk_err cause);
 static inline void
 metrics_check(struct metrics *m, int access, enum metrics_outcome outcome)
 {
-    metrics_add(&m->checks[(unsigned)access % METRICS_ACTIONS][outcome], 1);
+    metrics_add(&m->checks[outcome][(unsigned)access % METRICS_ACTIONS], 1);
 }
 
 /**
