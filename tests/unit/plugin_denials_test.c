@@ -3,6 +3,7 @@
 
 #include "budget.h"
 #include "denials.h"
+#include "failures.h"
 
 #include "cmocka_all.h"
 
@@ -316,6 +317,29 @@ without_ticks_time_ends_a_turn(void **state)
     assert_int_equal(spend_all(&b, false, TURN_LONGEST_MS, 1000), TURN_FORGED);
 }
 
+/* --- the rate of an address ---------------------------------------------------------------- */
+
+static void
+a_flood_does_not_begin_anew_every_second(void **state)
+{
+    static struct failures f;
+    int64_t t;
+
+    (void)state;
+    for (t = 0; t < 5000; t += 10) {
+        (void)failures_add(&f, "10.0.0.1", 10, t);
+        assert_int_equal(failures_are_many(&f, "10.0.0.1", 10, t), t >= 100);
+        assert_false(failures_are_many(&f, "10.0.0.2", 10, t));
+    }
+    /* It was quiet, and is forgiven; so is one who fails now and then. */
+    assert_true(failures_are_many(&f, "10.0.0.1", 10, 4000 + 1999));
+    assert_false(failures_are_many(&f, "10.0.0.1", 10, 4000 + 2000));
+    for (t = 10000; t < 30000; t += 900) {
+        (void)failures_add(&f, "10.0.0.1", 10, t);
+        assert_false(failures_are_many(&f, "10.0.0.1", 10, t));
+    }
+}
+
 int
 main(void)
 {
@@ -336,6 +360,7 @@ main(void)
         cmocka_unit_test(suspects_leave_the_other_half),
         cmocka_unit_test(right_tokens_cost_nothing),
         cmocka_unit_test(without_ticks_time_ends_a_turn),
+        cmocka_unit_test(a_flood_does_not_begin_anew_every_second),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
