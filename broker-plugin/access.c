@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <latchkey/host/clock.h>
 #include <latchkey/topic.h>
 
 #include "authz_info.h"
@@ -58,13 +59,44 @@ log_denial(const struct mosquitto_evt_acl_check *ev, const char *why, const char
                  lk_log_text(mosquitto_client_id(ev->client)), (unsigned)quietly);
 }
 
+static enum denial_action
+denial_action(int access)
+{
+    switch (access) {
+    case MOSQ_ACL_WRITE:
+        return DENIAL_PUBLISH;
+    case MOSQ_ACL_SUBSCRIBE:
+        return DENIAL_SUBSCRIBE;
+    default:
+        return DENIAL_UNSUBSCRIBE;
+    }
+}
+
+/* The other place a refusal is told in, beside the log and the metric. */
+static void
+note_denial(struct plugin *p, const struct session *s, const struct mosquitto_evt_acl_check *ev,
+            enum lk_err reason)
+{
+    struct denial_facts facts = {.action = denial_action(ev->access), .reason = reason};
+
+    if (!p->denials.enabled)
+        return;
+    facts.client_id = lk_span_text(mosquitto_client_id(ev->client));
+    facts.topic = lk_span_text(ev->topic);
+    if (s != NULL)
+        facts.subject = session_subject(s);
+    denials_note(&p->denials, &facts, lk_clock_wall_s());
+}
+
 static int
 deny(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check *ev,
      enum lk_err reason, int64_t now_ms)
 {
+    metrics_check(&p->metrics, ev->access, metrics_outcome(reason));
     /* What is not delivered is nobody's fault: no line, no punishment. */
     if (ev->access == MOSQ_ACL_READ)
         return MOSQ_ERR_ACL_DENIED;
+    note_denial(p, s, ev, reason);
     if (may_log(s, now_ms)) {
         log_denial(ev, lk_err_name(reason), lk_err_text(reason), s->denied_quietly);
         s->denied_quietly = 0;
@@ -81,8 +113,10 @@ deny(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check *
 static int
 deny_unknown(struct plugin *p, const struct mosquitto_evt_acl_check *ev, int64_t now_ms)
 {
+    metrics_check(&p->metrics, ev->access, OUTCOME_FORBIDDEN);
     if (ev->access == MOSQ_ACL_READ)
         return MOSQ_ERR_ACL_DENIED;
+    note_denial(p, NULL, ev, LK_ERR_DENIED);
     if (now_ms - p->unknown_logged_ms < UNKNOWN_LOG_MS) {
         p->unknown_quietly++;
         return MOSQ_ERR_ACL_DENIED;
@@ -151,6 +185,13 @@ request_of(const struct mosquitto_evt_acl_check *ev)
 }
 
 static int
+allow(struct plugin *p, const struct mosquitto_evt_acl_check *ev)
+{
+    metrics_check(&p->metrics, ev->access, OUTCOME_OK);
+    return MOSQ_ERR_SUCCESS;
+}
+
+static int
 check(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check *ev, int64_t now_ms)
 {
     struct lk_request request;
@@ -158,7 +199,7 @@ check(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check 
     struct lk_grant grant;
 
     if (ev->access == MOSQ_ACL_UNSUBSCRIBE)
-        return MOSQ_ERR_SUCCESS;
+        return allow(p, ev);
     if (is_too_late(p, s, ev->access, now_ms))
         return deny(p, s, ev, LK_ERR_EXPIRED, now_ms);
     if (s->delivery_only && ev->access != MOSQ_ACL_READ)
@@ -173,7 +214,7 @@ check(struct plugin *p, struct session *s, const struct mosquitto_evt_acl_check 
     if (verdict.rate_max > 0 && ev->access == MOSQ_ACL_WRITE && s->state == SESSION_ONLINE &&
         !sessions_take_rate(s, verdict.rule, verdict.rate_max, now_ms))
         return deny(p, s, ev, LK_ERR_LIMIT, now_ms);
-    return MOSQ_ERR_SUCCESS;
+    return allow(p, ev);
 }
 
 /* Whoever the client is and whoever would let him: this topic is for tokens. A publish to it may

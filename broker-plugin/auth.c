@@ -22,9 +22,10 @@ struct login {
     char user[LOG_USER_MAX + 1]; /* for the log; the broker's own may go in between */
     const char *address;
     struct lk_span id;
-    int64_t now_ms;
+    int64_t now_ms, began_ns;
     struct lk_span text; /* the token */
     struct lk_token token;
+    bool verified; /* the token's claims may be believed */
     uint8_t digest[LK_SHA256_LEN];
     bool cached;
     bool by_topic;       /* published to authz-info */
@@ -47,6 +48,22 @@ forget_secrets(struct login *login)
     lk_key_wipe(&login->key);
 }
 
+/* The other two places a refusal is told in: a metric, and the last denials. */
+static void
+count_refusal(const struct login *login, enum lk_err err)
+{
+    struct plugin *p = login->p;
+    struct denial_facts facts = {.client_id = login->id,
+                                 .action = strcmp(login->what, "renewal") == 0 ? DENIAL_RENEW
+                                                                               : DENIAL_CONNECT,
+                                 .reason = err};
+
+    if (login->verified)
+        facts.subject = login->token.claims.subject;
+    metrics_login(&p->metrics, login->method, err, login->began_ns);
+    denials_note(&p->denials, &facts, lk_clock_wall_s());
+}
+
 static int
 refuse(struct login *login, enum lk_err err, const char *detail)
 {
@@ -58,6 +75,7 @@ refuse(struct login *login, enum lk_err err, const char *detail)
              login->what, lk_log_span(login->id), lk_log_span(lk_span_text(login->user)),
              lk_log_text(login->address), login->method, lk_err_name(err),
              detail != NULL ? detail : lk_err_text(err));
+    count_refusal(login, err);
     if (failures_add(&p->failures, login->address, p->options.auth_fail_rate, login->now_ms))
         log_line(LK_LOG_WARN, "address=%s more than %lld refused logins a second",
                  lk_log_text(login->address), (long long)p->options.auth_fail_rate);
@@ -72,6 +90,7 @@ accept_login(struct login *login, const struct session *s)
              login->what, lk_log_span(login->id), lk_log_span(session_subject(s)),
              lk_log_text(login->address), login->method,
              (long long)(s->expires_s - lk_clock_wall_s()), login->cached ? " cached" : "");
+    metrics_login(&p->metrics, login->method, LK_OK, login->began_ns);
     forget_secrets(login);
     return MOSQ_ERR_SUCCESS;
 }
@@ -118,21 +137,29 @@ check_signature(struct login *login, const struct lk_issuer *issuer, const struc
 {
     struct plugin *p = login->p;
     uint64_t serial = keys_serial(&p->keys, key);
+    bool suspect;
     enum lk_err err;
 
     login->key_serial = serial;
     login->cached = serial == login->vouched || cache_has(&p->cache, login->digest, serial);
+    metrics_add(login->cached ? &p->metrics.cache_hits : &p->metrics.cache_misses, 1);
     if (login->cached)
         return LK_OK;
+    suspect =
+        failures_are_many(&p->failures, login->address, p->options.auth_fail_rate, login->now_ms);
     /* Nothing is believed early here: it is only refused early, before it costs a signature. */
-    if (failures_are_many(&p->failures, login->address, p->options.auth_fail_rate, login->now_ms)) {
+    if (suspect) {
         err = check_claims(login, issuer, now_s);
         if (err != LK_OK)
             return err;
     }
+    if (!budget_allows(&p->budget, suspect, login->now_ms))
+        return LK_ERR_BUSY;
     err = lk_token_check_signature(&login->token, key);
     if (err == LK_OK)
         cache_put(&p->cache, login->digest, serial);
+    else
+        budget_spend(&p->budget);
     return err;
 }
 
@@ -194,6 +221,7 @@ verify(struct login *login, struct lk_span text)
         err = lk_crypto_sha256(text, login->digest);
     if (err == LK_OK)
         err = check_signature(login, issuer, key, now_s);
+    login->verified = err == LK_OK;
     if (err == LK_OK)
         err = check_claims(login, issuer, now_s);
     if (err == LK_OK)
@@ -350,6 +378,8 @@ collect(struct login *login, struct session_facts *facts)
 static void
 plan_expiry(struct plugin *p, struct session *s)
 {
+    if (s->for_denial)
+        return; /* it was denied something in this turn, and has to leave: no token changes that */
     if (!p->options.disconnect_after_expire)
         expiry_remove(&p->expiry, s);
     else
@@ -392,6 +422,8 @@ come_in(struct login *login)
         return refuse(login, err,
                       err == LK_ERR_LIMIT ? "more connections than a subject may have" : NULL);
     plan_expiry(p, s);
+    presence_connected(&p->presence, s);
+    metrics_set(&p->metrics.sessions, p->sessions.online_count);
     return accept_login(login, s);
 }
 
@@ -541,6 +573,7 @@ begin(struct login *login, struct plugin *p, struct mosquitto *client)
         memcpy(login->user, user, strnlen(user, LOG_USER_MAX));
     login->address = mosquitto_client_address(client);
     login->now_ms = plugin_now_ms();
+    login->began_ns = metrics_now_ns();
     plugin_note_event(p, login->now_ms);
     plugin_take_notes(p);
     if (!p->ticked)
@@ -558,8 +591,10 @@ release_pointer(struct login *login)
     if (s == NULL)
         return;
     expiry_remove(&login->p->expiry, s);
-    if (s->state == SESSION_ONLINE)
+    if (s->state == SESSION_ONLINE) {
         sessions_set_offline(&login->p->sessions, s, login->now_ms);
+        presence_gone(&login->p->presence, s, LK_OK);
+    }
     sessions_drop_pointer(&login->p->sessions, s);
 }
 
@@ -633,6 +668,15 @@ method_proof(const char *name)
         if (strcmp(name, methods[i].name) == 0)
             return methods[i].proof;
     return 0;
+}
+
+static const char *
+method_name(enum session_proof proof)
+{
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+        if (methods[i].proof == proof)
+            return methods[i].name;
+    return "password";
 }
 
 /* --- method ace ---------------------------------------------------------------------------- */
@@ -803,6 +847,23 @@ auth_on_method(int event, void *data, void *userdata)
     return s != NULL ? renew(&login, s) : come_in(&login);
 }
 
+static void
+refuse_stray_auth(struct plugin *p, struct mosquitto *client, const struct session *s)
+{
+    const struct denial_facts facts = {.subject = session_subject(s),
+                                       .client_id = lk_span_of(s->id, s->id_len),
+                                       .action = DENIAL_RENEW,
+                                       .reason = LK_ERR_STATE};
+
+    log_line(LK_LOG_WARN,
+             "refused renewal client=%s user=%s address=%s reason=%s an AUTH packet out of place",
+             lk_log_text(s->id), lk_log_span(session_subject(s)),
+             lk_log_text(mosquitto_client_address(client)), lk_err_name(LK_ERR_STATE));
+    metrics_login(&p->metrics, method_name((enum session_proof)s->proof), LK_ERR_STATE,
+                  metrics_now_ns());
+    denials_note(&p->denials, &facts, lk_clock_wall_s());
+}
+
 /*
  * The answer to a challenge (the event does not name the method, 2.0). Without a challenge it can
  * only be an AUTH packet without content on a connection that is in. Mosquitto 2.0 takes it for a
@@ -825,11 +886,7 @@ auth_on_continue(int event, void *data, void *userdata)
     if (s == NULL || s->state != SESSION_ONLINE || s->proof == PROOF_PASSWORD)
         return MOSQ_ERR_PLUGIN_DEFER;
     if (!s->for_denial)
-        log_line(LK_LOG_WARN,
-                 "refused renewal client=%s user=%s address=%s reason=%s an AUTH "
-                 "packet out of place",
-                 lk_log_text(s->id), lk_log_span(session_subject(s)),
-                 lk_log_text(mosquitto_client_address(ev->client)), lk_err_name(LK_ERR_STATE));
+        refuse_stray_auth(p, ev->client, s);
     s->for_denial = true;
     expiry_set(&p->expiry, s, plugin_now_ms());
     wake_ask(&p->wake);
@@ -851,10 +908,13 @@ auth_on_disconnect(int event, void *data, void *userdata)
     if (s == NULL)
         return MOSQ_ERR_SUCCESS;
     expiry_remove(&p->expiry, s);
-    if (s->state == SESSION_ONLINE)
+    if (s->state == SESSION_ONLINE) {
         sessions_set_offline(&p->sessions, s, now_ms);
-    else if (!s->superseded)
+        presence_gone(&p->presence, s, p->kicking == s ? p->kicking_cause : LK_OK);
+        metrics_set(&p->metrics.sessions, p->sessions.online_count);
+    } else if (!s->superseded) {
         sessions_drop_pointer(&p->sessions, s); /* the second time: the context is going */
+    }
     return MOSQ_ERR_SUCCESS;
 }
 

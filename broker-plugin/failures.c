@@ -20,6 +20,9 @@ failures_add(struct failures *f, const char *address, int64_t per_second, int64_
     size_t at = (hash ^ hash >> 16) % FAIL_ADDRESSES;
 
     if (f->places[at].hash != hash || now_ms - f->places[at].since_ms >= 1000) {
+        f->places[at].before = f->places[at].hash == hash &&
+                               now_ms - f->places[at].since_ms < 2000 &&
+                               f->places[at].count > per_second;
         f->places[at].hash = hash;
         f->places[at].count = 0;
         f->places[at].since_ms = now_ms;
@@ -34,6 +37,8 @@ failures_are_many(const struct failures *f, const char *address, int64_t per_sec
     uint32_t hash = hash_of(address);
     size_t at = (hash ^ hash >> 16) % FAIL_ADDRESSES;
 
-    return f->places[at].hash == hash && now_ms - f->places[at].since_ms < 1000 &&
-           f->places[at].count > per_second;
+    if (f->places[at].hash != hash)
+        return false;
+    return (now_ms - f->places[at].since_ms < 2000 && f->places[at].count > per_second) ||
+           (now_ms - f->places[at].since_ms < 1000 && f->places[at].before);
 }

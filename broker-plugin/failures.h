@@ -17,13 +17,15 @@ struct failures {
         uint32_t hash;
         uint32_t count;
         int64_t since_ms; /* begin of the second that is counted */
+        bool before;      /* the second before it was beyond the rate */
     } places[FAIL_ADDRESSES];
 };
 
 /** Count a failure. @return true when the address has just gone beyond its rate. */
 bool failures_add(struct failures *f, const char *address, int64_t per_second, int64_t now_ms);
 
-/** Is the address beyond its rate? */
+/** Is the address beyond its rate, or was it in the second before? Else a flood would begin anew,
+ * with a clean record, every second. */
 bool failures_are_many(const struct failures *f, const char *address, int64_t per_second,
                        int64_t now_ms);
 

@@ -30,6 +30,37 @@
 #define TURN_COMPILED 200   /* grants compiled again after a new scope map, some 5 us each */
 #define TURN_BUCKETS  16384 /* places of the session table looked at, for the above or a save */
 #define TURN_SAVED    200   /* sessions written into a chunk of the state file */
+#define TURN_FORGED   16    /* signatures that fail, 60 us each: 1 ms */
+#define TURN_PRESENCE 100   /* presence messages, some 5 us each */
+
+/* strangers */
+#define FORGED_PER_S    512 /* signatures that fail in a second: 3 % of it; as many saved up */
+#define TURN_LONGEST_MS 200 /* a turn without a tick is thought to end by then */
+
+/* metrics */
+#define METRICS_PAGE_MAX 65536 /* bytes; with every method and reason some 45000 */
+#define METRICS_REQUEST  4096  /* bytes of a request's head */
+#define METRICS_CLIENTS  8     /* connections at once; the oldest gives way */
+#define METRICS_WAIT_MS  2000  /* a request has to be here, and its answer gone, by then */
+#define METRICS_PAUSE_MS 100   /* when the process has no descriptor left */
+#define METRICS_FILE_MS  5000  /* between two writings of the file */
+
+/* the last denials */
+#define DENIALS_KEPT        128    /* 0.6 KB each */
+#define DENIALS_OF_ONE      32     /* of one subject, or of all strangers */
+#define DENIAL_TOPIC_MAX    255    /* bytes kept of a topic */
+#define DENIALS_BATCH       32     /* sent at once */
+#define DENIALS_BODY_MAX    131072 /* bytes: every byte of a batch may need an escape */
+#define DENIALS_SEND_MS     1000   /* between two batches */
+#define DENIALS_REQUEST_MS  10000  /* one request, in all */
+#define DENIALS_RETRY_MIN_S 1      /* after a failure; doubles up to ... */
+#define DENIALS_RETRY_MAX_S 60
+#define DENIALS_ANSWER_MAX  16384   /* bytes of an answer; a token has at most 8192 */
+#define DENIALS_UNKNOWN_MS  3600000 /* to an issuer that has no such endpoint */
+#define BEARER_MARGIN_MS    10000   /* a token this near its end is not used any more */
+
+/* presence */
+#define PRESENCE_RETURN_MS 20000 /* after a restart, until who is not back is offline */
 
 /* times */
 #define RECHECK_WINDOW_MS 1000       /* after RELOAD, if no tick comes first */

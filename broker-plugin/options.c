@@ -14,6 +14,7 @@
 #include <latchkey/key.h>
 
 #include "compat.h"
+#include "scrape.h"
 
 enum option_kind {
     OPTION_TEXT,
@@ -60,6 +61,12 @@ static const struct option {
     {.name = "audience", .at = AT(audience), .text = "mqtt"},
     {.name = "scopes", .at = AT(scopes), .text = "/etc/latchkey/scopes.acl", .live = true},
     {.name = "state_dir", .at = AT(state_dir), .text = "/var/lib/latchkey/broker"},
+    {.name = "metrics", .at = AT(metrics), .text = "off"},
+    {.name = "presence",
+     .kind = OPTION_WORD,
+     .at = AT(presence),
+     .words = bool_words,
+     .preset = true},
     {.name = "refresh_interval",
      .kind = OPTION_SECONDS,
      .at = AT(refresh_interval_s),
@@ -139,7 +146,7 @@ static const struct option {
 #define KNOWN_COUNT (sizeof(known) / sizeof(known[0]))
 
 /* Named in the contract, understood by later versions. */
-static const char *const later[] = {"max_feed_age", "metrics", "feed"};
+static const char *const later[] = {"max_feed_age", "feed"};
 
 /** What is being read, and the first thing that was wrong with it. */
 struct reading {
@@ -453,12 +460,16 @@ static void
 check_together(struct reading *r)
 {
     struct options *o = r->o;
+    struct scrape_place place;
 
     if (o->issuer[0] == '\0') {
         complain(r, "required, and not given", "issuer", NULL, "");
         return;
     }
     check_mapping(r);
+    if (!scrape_parse(o->metrics, &place))
+        complain(r, "expected off, 127.0.0.1:PORT, unix:/PATH or /PATH of a file", "metrics",
+                 o->metrics, "");
     if (o->keys_file[0] != '\0') {
         if (o->jwks_uri[0] != '\0')
             complain(r, "keys come from keys_file or from jwks_uri, not from both", "jwks_uri",

@@ -46,6 +46,7 @@ struct options {
     char audience[OPTION_TEXT_MAX];
     char scopes[OPTION_TEXT_MAX];
     char state_dir[OPTION_TEXT_MAX];
+    char metrics[OPTION_TEXT_MAX]; /* scrape.h */
     bool state_dir_given;
 
     int64_t refresh_interval_s;
@@ -59,6 +60,7 @@ struct options {
     int64_t client_id_binding;
     int64_t on_deny;
     int64_t disconnect_after_expire; /* bool */
+    int64_t presence;                /* bool */
     int64_t require_cnf;             /* bool */
 
     /* What mosquitto.conf said: the broker's own copy does not outlive a reload. */

@@ -33,6 +33,7 @@ plugin_note_event(struct plugin *p, int64_t now_ms)
         p->first_event_ms = now_ms;
     } else if (now_ms - p->first_event_ms > TICK_EXPECTED_MS) {
         p->complained = true;
+        atomic_store(&p->metrics.tick_missing, true);
         log_line(LK_LOG_ERROR,
                  "no tick came within %d ms of the first event: Mosquitto 2.0.11 with "
                  "per_listener_settings never sends one. Expired clients are denied everything, "
@@ -48,6 +49,8 @@ take_note(struct plugin *p, struct note *note)
 
     if (note->text[0] != '\0')
         log_line(note->level, "%s", note->text);
+    if (note->keys_are_fresh)
+        metrics_set(&p->metrics.keys_success_s, (uint64_t)lk_clock_wall_s());
     if (note->server_date_s > 0)
         p->server_floor_s = note->server_date_s - p->options.leeway_s;
     if (note->keys == NULL)
@@ -148,7 +151,9 @@ load_keys_file(struct plugin *p)
         lk_wipe(room.ptr, file.len); /* it may hold symmetric keys */
     }
     free(room.ptr);
-    if (err != LK_OK)
+    if (err == LK_OK)
+        metrics_set(&p->metrics.keys_success_s, (uint64_t)lk_clock_wall_s());
+    else
         log_line(LK_LOG_ERROR, "keys_file %s: %s", lk_log_text(p->options.keys_file),
                  lk_err_text(err));
     return err;
@@ -169,6 +174,8 @@ load_cached_keys(struct plugin *p)
         p->floor_s = saved_s;
     if (err == LK_OK)
         err = adopt_document(p, jwks, room.ptr);
+    if (err == LK_OK && saved_s > 0)
+        metrics_set(&p->metrics.keys_success_s, (uint64_t)saved_s);
     if (err == LK_OK)
         log_line(LK_LOG_INFO, "keys file=%s count=%zu from the last run", p->state.keys_path,
                  p->keys.set.count);
@@ -206,13 +213,14 @@ load_sessions(struct plugin *p)
 static void
 kick(struct plugin *p, struct session *s, int64_t now_ms)
 {
-    bool for_denial = s->for_denial;
+    enum lk_err cause = s->for_denial ? LK_ERR_DENIED : LK_ERR_EXPIRED;
 
     log_line(LK_LOG_INFO, "disconnect client=%s user=%s reason=%s", lk_log_text(s->id),
-             lk_log_span(session_subject(s)),
-             lk_err_name(for_denial ? LK_ERR_DENIED : LK_ERR_EXPIRED));
+             lk_log_span(session_subject(s)), lk_err_name(cause));
+    metrics_disconnect(&p->metrics, cause);
     /* DISCONNECT and the check of the will happen inside the call. */
     p->kicking = s;
+    p->kicking_cause = cause;
     (void)mosquitto_kick_client_by_clientid(s->id, true);
     p->kicking = NULL;
     if (s->state == SESSION_ONLINE)
@@ -284,27 +292,38 @@ save_some(struct plugin *p, int64_t now_ms)
         worker_hand_over(&p->worker);
 }
 
+static int64_t
+next_turn_ms(const struct plugin *p)
+{
+    const struct session *next = expiry_first(&p->expiry);
+    int64_t presence_ms = presence_due_ms(&p->presence);
+
+    return next != NULL && next->due_ms < presence_ms ? next->due_ms : presence_ms;
+}
+
 static int
 on_tick(int event, void *data, void *userdata)
 {
     struct plugin *p = userdata;
     int64_t now_ms = lk_clock_monotonic_ms();
-    const struct session *next;
     bool more;
 
     (void)event;
     (void)data;
     p->ticked = true;
+    atomic_store_explicit(&p->metrics.tick_missing, false, memory_order_relaxed);
     p->reload_open = false;
     wake_done(&p->wake);
+    budget_turn(&p->budget, now_ms);
     plugin_take_notes(p);
     more = kick_due(p, now_ms);
     more = recompile_some(p) || more;
+    more = presence_turn(&p->presence, &p->sessions, now_ms, lk_clock_wall_s()) || more;
+    report_hand_over(&p->report, &p->denials, now_ms);
     (void)sessions_reap(&p->sessions, now_ms, 0, p->options.session_keep_s * 1000, TURN_REAPED);
     save_some(p, now_ms);
     challenges_expire(&p->challenges, now_ms);
-    next = expiry_first(&p->expiry);
-    wake_at(&p->wake, next != NULL ? next->due_ms : INT64_MAX);
+    wake_at(&p->wake, next_turn_ms(p));
     if (more)
         wake_ask(&p->wake);
     return MOSQ_ERR_SUCCESS;
@@ -510,6 +529,40 @@ load_keys(struct plugin *p)
     return true;
 }
 
+/* Only to an issuer that is Latchkey's, and only with a name to say there. */
+static bool
+start_report(struct plugin *p)
+{
+    const struct options *o = &p->options;
+    struct report *r = &p->report;
+
+    if (o->client_id[0] == '\0' || o->client_secret_file[0] == '\0' || o->issuer_is_foreign)
+        return true;
+    r->worker = &p->worker;
+    r->issuer = o->issuer;
+    r->ca_file = o->ca_file[0] != '\0' ? o->ca_file : NULL;
+    r->client_id = o->client_id;
+    r->client_secret_file = o->client_secret_file;
+    p->denials.enabled = report_start(r) == LK_OK;
+    if (!p->denials.enabled)
+        log_line(LK_LOG_ERROR, "no thread for the last denials: %s", strerror(errno));
+    return p->denials.enabled;
+}
+
+static bool
+start_scrape(struct plugin *p)
+{
+    enum lk_err err = scrape_start(&p->scrape, &p->metrics, p->options.metrics);
+
+    if (err != LK_OK)
+        log_line(LK_LOG_ERROR, "option metrics %s: %s", lk_log_text(p->options.metrics),
+                 err == LK_ERR_IO ? strerror(errno) : lk_err_text(err));
+    else if (p->scrape.place.is_public)
+        log_line(LK_LOG_WARN, "option metrics %s: others than this machine can read the metrics",
+                 lk_log_text(p->options.metrics));
+    return err == LK_OK;
+}
+
 static bool
 start_threads(struct plugin *p)
 {
@@ -523,12 +576,12 @@ start_threads(struct plugin *p)
     w->jwks_uri = p->options.keys_file[0] == '\0' ? p->options.jwks_uri : NULL;
     w->ca_file = p->options.ca_file[0] != '\0' ? p->options.ca_file : NULL;
     atomic_store(&w->refresh_interval_s, p->options.refresh_interval_s);
-    if (w->jwks_uri == NULL && !p->state.enabled)
-        return true; /* nothing to do for it */
-    if (worker_start(w) == LK_OK)
-        return true;
-    log_line(LK_LOG_ERROR, "no background thread: %s", strerror(errno));
-    return false;
+    /* Without keys to fetch and state to write there is nothing to do for it. */
+    if ((w->jwks_uri != NULL || p->state.enabled) && worker_start(w) != LK_OK) {
+        log_line(LK_LOG_ERROR, "no background thread: %s", strerror(errno));
+        return false;
+    }
+    return start_report(p) && start_scrape(p);
 }
 
 static bool
@@ -545,6 +598,8 @@ open_plugin(struct plugin *p, const struct mosquitto_opt *opts, int count)
     open_verifier(p);
     if (!open_state(p) || !load_rs_key(p) || !load_keys(p))
         return false;
+    budget_open(&p->budget, plugin_now_ms());
+    presence_open(&p->presence, p->options.presence, lk_clock_monotonic_ms());
     if (p->state.enabled)
         load_sessions(p);
     return start_threads(p);
@@ -580,11 +635,14 @@ static void
 close_plugin(struct plugin *p, bool save)
 {
     unregister_hooks(p);
+    scrape_stop(&p->scrape);
+    report_stop(&p->report);
     worker_stop(&p->worker);
     wake_close(&p->wake);
     if (save)
         save_all(p);
     expiry_close(&p->expiry);
+    presence_close(&p->presence, &p->sessions);
     sessions_close(&p->sessions);
     cache_close(&p->cache);
     challenges_close(&p->challenges);

@@ -10,12 +10,18 @@
 #include <latchkey/token.h>
 
 #include "ace.h"
+#include "budget.h"
 #include "cache.h"
 #include "compat.h"
+#include "denials.h"
 #include "expiry.h"
 #include "failures.h"
 #include "keys.h"
+#include "metrics.h"
 #include "options.h"
+#include "presence.h"
+#include "report.h"
+#include "scrape.h"
 #include "sessions.h"
 #include "state.h"
 #include "wake.h"
@@ -40,6 +46,7 @@ struct plugin {
     struct challenges challenges;
     uint8_t rs_key[LK_CNF_SECRET_LEN]; /* of option rs_key_file */
     bool has_rs_key;
+    struct budget budget;
     int64_t floor_s;        /* a wall clock before this is wrong */
     int64_t server_floor_s; /* the same by the server's Date; wins where it is known */
 
@@ -47,6 +54,7 @@ struct plugin {
     struct sessions sessions;
     struct expiry expiry;
     struct session *kicking; /* mosquitto_kick_client_by_clientid is at work on it */
+    enum lk_err kicking_cause;
 
     bool reload_open; /* SIGHUP's second round of logins may be under way */
     int64_t reload_ms;
@@ -56,6 +64,12 @@ struct plugin {
     bool ticked, complained;
     int64_t unknown_logged_ms;
     uint32_t unknown_quietly;
+
+    struct metrics metrics;
+    struct scrape scrape;
+    struct denials denials;
+    struct report report;
+    struct presence presence;
 
     struct wake wake;
     struct worker worker;

@@ -5,6 +5,7 @@
 #include <latchkey/crypto.h>
 
 #include "compat.h"
+#include "presence.h"
 
 /* --- hashing ------------------------------------------------------------------------------- */
 
@@ -150,6 +151,7 @@ subject_put(struct sessions *t, struct subject *subject)
         subject->rates = rate->next;
         mosquitto_free(rate);
     }
+    presence_orphan(subject->presence);
     mosquitto_free(subject);
 }
 
@@ -165,7 +167,6 @@ subject_enter(struct subject *subject, struct session *s)
         subject->oldest = s;
     subject->newest = s;
     subject->session_count++;
-    subject->online_count += s->state == SESSION_ONLINE;
 }
 
 static void
@@ -180,7 +181,6 @@ subject_leave(struct subject *subject, struct session *s)
     else
         subject->newest = s->older;
     subject->session_count--;
-    subject->online_count -= s->state == SESSION_ONLINE;
 }
 
 /* --- lists by age -------------------------------------------------------------------------- */
@@ -217,12 +217,21 @@ list_append(struct sessions *t, struct session *s)
 }
 
 static void
+count_online(struct sessions *t, const struct session *s, int change)
+{
+    if (s->state != SESSION_ONLINE)
+        return;
+    s->subject->online_count += (uint32_t)change;
+    t->online_count += (size_t)change;
+}
+
+static void
 set_state(struct sessions *t, struct session *s, enum session_state state, int64_t now_ms)
 {
     list_remove(t, s);
-    s->subject->online_count -= s->state == SESSION_ONLINE;
+    count_online(t, s, -1);
     s->state = (uint8_t)state;
-    s->subject->online_count += s->state == SESSION_ONLINE;
+    count_online(t, s, 1);
     s->since_ms = now_ms;
     list_append(t, s);
     t->changes++;
@@ -333,6 +342,7 @@ forget(struct sessions *t, struct session *s)
         at = &(*at)->id_next;
     *at = s->id_next;
     list_remove(t, s);
+    count_online(t, s, -1);
     subject_leave(s->subject, s);
     subject_put(t, s->subject);
     grants_put(t->grants, s->shape);
@@ -455,6 +465,7 @@ enter(struct sessions *t, struct session *s, struct subject *subject,
     if (before != NULL)
         sessions_drop_pointer(t, before);
     subject_enter(subject, s);
+    count_online(t, s, 1);
     s->id_next = *bucket;
     *bucket = s;
     s->since_ms = now_ms;
@@ -512,7 +523,6 @@ sessions_renew(struct sessions *t, struct session *s, const struct session_facts
     grants_put(t->grants, s->shape);
     bond_free(s->bond);
     take_facts(s, facts);
-    s->for_denial = false;
     t->changes++;
     return LK_OK;
 }

@@ -17,6 +17,7 @@
 #include "limits.h"
 
 struct mosquitto;
+struct presence_device;
 struct session;
 
 enum session_state {
@@ -48,6 +49,7 @@ struct subject {
     struct subject *next;
     struct session *newest, *oldest;
     struct rate *rates;
+    struct presence_device *presence; /* presence.h; NULL: not a device, or not online */
     uint32_t session_count;
     uint32_t online_count;
     size_t len;
@@ -96,6 +98,7 @@ struct sessions {
     struct subject **subjects;
     size_t buckets; /* a power of two, of each table */
     size_t count, count_max;
+    size_t online_count;
     struct session_list offline, dying;
     uint8_t hash_key[16];
     uint64_t changes; /* anything worth saving */

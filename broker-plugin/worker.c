@@ -54,6 +54,12 @@ say(struct worker *w, enum lk_log_level level, const char *format, ...)
     post(w, note);
 }
 
+void
+worker_say(struct worker *w, enum lk_log_level level, const char *line)
+{
+    say(w, level, "%s", line);
+}
+
 struct note *
 worker_take_notes(struct worker *w)
 {
@@ -117,6 +123,7 @@ fetch_succeeded(struct worker *w, const struct lk_fetch_answer *answer, struct l
     note->server_date_s = answer->server_date_s;
     note->keys = keys;
     note->key_count = count;
+    note->keys_are_fresh = true;
     if (keys != NULL || w->failures > 0) {
         note->level = LK_LOG_INFO;
         (void)snprintf(note->text, sizeof(note->text), "keys url=%s %s", lk_log_text(w->jwks_uri),
@@ -318,13 +325,14 @@ worker_stop(struct worker *w)
 {
     struct note *note, *next;
 
-    if (!w->running)
-        return;
-    w->stop = 1;
-    nudge(w);
-    (void)pthread_join(w->thread, NULL);
-    w->running = false;
-    (void)close(w->event_fd);
+    if (w->running) {
+        w->stop = 1;
+        nudge(w);
+        (void)pthread_join(w->thread, NULL);
+        w->running = false;
+        (void)close(w->event_fd);
+    }
+    /* Other threads send lines as well. */
     for (note = worker_take_notes(w); note != NULL; note = next) {
         next = note->next;
         note_free(note);

@@ -25,6 +25,7 @@ struct note {
     char text[LOG_LINE]; /* empty: nothing to say */
     struct lk_key *keys; /* NULL: no keys */
     size_t key_count;
+    bool keys_are_fresh;   /* the issuer has just said which they are; new ones or the same */
     int64_t server_date_s; /* 0: unknown */
 };
 
@@ -65,6 +66,9 @@ void worker_stop(struct worker *w);
 
 /** Please fetch keys soon: an unknown kid was seen. Never blocks. */
 void worker_want_keys(struct worker *w);
+
+/** A line for the broker's log, from any thread. Lost where nobody takes notes any more. */
+void worker_say(struct worker *w, enum lk_log_level level, const char *line);
 
 /** A free chunk to fill, or NULL when the thread is behind; then hand it over. */
 struct state_chunk *worker_chunk(struct worker *w);

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from installation import wait_until
-from mqtt_raw import V5, V311, Closed
+from mqtt_raw import V5, V311, Client, Closed
 
 
 def test_on_deny_disconnect(broker):
@@ -21,6 +21,26 @@ def test_on_deny_disconnect(broker):
     with one.connected(version=V311) as c:
         c.publish("devices/sensor-2/telemetry", "x", qos=0)
         c.end(timeout=5)
+
+
+@pytest.mark.parametrize("options", [[], ["disconnect_after_expire false"]],
+                         ids=["expiring", "staying"])
+def test_on_deny_disconnect_is_not_put_off_by_a_renewal(fresh_stack, options):
+    """The denied publish and the AUTH come in one TLS record: only there does the broker read two
+    packets of a connection in one turn, with no tick between them."""
+    stack = fresh_stack(plugin_opts=["on_deny disconnect", *options])
+    device = stack.device()
+    for _ in range(5):
+        mark = stack.broker_log.mark()
+        with Client(int(stack.mqtts_port), V5, tls=stack.ca) as c:
+            assert c.connect_by_auth(device.id, "OAUTH2-JWT", device.token()).code == 0
+            send, parts = c.send, []
+            c.send = parts.append
+            c.publish("devices/other/telemetry", "x", qos=0)
+            c.auth(0x19, "OAUTH2-JWT", device.token())
+            send(b"".join(parts))
+            c.end(timeout=5)
+        stack.broker_log.wait(f"disconnect client={device.id} .*reason=DENIED", mark)
 
 
 def test_disconnect_after_expire_false(broker):

@@ -325,6 +325,8 @@ api_call(struct api *api, const struct call *call, json_t **answer)
     request.bearer = api->token;
     code = run_twice(api, &request, &reply);
     if (code == CLI_DONE)
+        api->server_date_s = reply.server_date_s;
+    if (code == CLI_DONE && !(call->may_be_missing && reply.status == 404))
         code = answer_take(api, &reply, answer);
     json_text_free(body);
     return code;

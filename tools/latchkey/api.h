@@ -21,6 +21,7 @@ struct api {
     char secret[SECRET_TEXT_MAX + 1];
     char token[LK_TOKEN_MAX + 1];
     int64_t token_until_ms;     /* monotonic; 0: none yet */
+    int64_t server_date_s;      /* Date of the last answer; 0: it had none */
     const volatile int *cancel; /* not NULL and non-zero: give up */
 };
 
@@ -40,6 +41,7 @@ struct call {
     const char *method, *path; /* "/v1/..." with its query */
     const json_t *body;        /* or NULL */
     unsigned extra_ms;         /* the server was asked to wait so long */
+    bool may_be_missing;       /* a 404 is no failure, but an empty answer */
 };
 
 /**

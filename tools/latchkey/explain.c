@@ -1,7 +1,9 @@
 /*
- * explain.c - latchkey explain: which rule decides, or the nearest one and why it did not match.
+ * explain.c - latchkey explain: which rule decides, or the nearest one and why it did not match; of
+ * a token, or of a device as the server has it.
  */
 #include "cli.h"
+#include "explain_device.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -97,7 +99,7 @@ add_rule(json_t *answer, const struct map *map, const struct lk_explanation *e)
 
 static void
 print_json(const struct map *map, const struct lk_explanation *e, const char *action,
-           const char *topic)
+           const char *topic, const struct explained *device)
 {
     json_t *answer =
         json_pack("{s:b, s:s}", "allowed", e->verdict.access == LK_ACCESS_ALLOW, "action", action);
@@ -110,6 +112,8 @@ print_json(const struct map *map, const struct lk_explanation *e, const char *ac
         (void)json_object_set_new(answer, "detail", span_json(e->detail));
     if (e->verdict.rate_max > 0)
         (void)json_object_set_new(answer, "rate_max", json_integer(e->verdict.rate_max));
+    if (device != NULL)
+        explained_add(device, answer);
     out_json(answer);
     json_decref(answer);
 }
@@ -165,55 +169,110 @@ note_times(const struct lk_claims *claims)
         cli_note("the token is not valid yet; the broker refuses it until then");
 }
 
+/* @param device  whose the claims are, or NULL: they are a token's */
 static int
-judge(const struct cli *cli, const struct map *map, struct lk_token *token,
-      const struct lk_request *request, const struct wish *wish, const char *action)
+judge(const struct cli *cli, const struct map *map, const struct lk_claims *claims,
+      const struct lk_request *request, const struct wish *wish, const char *action,
+      const struct explained *device)
 {
     static uint8_t room[LK_IDENTITY_ROOM];
     struct lk_explanation e;
     struct lk_identity identity;
-    struct lk_span client_id = token->claims.subject;
+    struct lk_span client_id = claims->subject;
     enum lk_err err;
     char topic[LK_TOPIC_MAX + 1];
 
     if (wish->client_id != NULL)
         client_id = lk_span_text(wish->client_id);
-    err = lk_identity_from_claims(&map->policy, &token->claims, client_id, LK_BUF_OF(room),
-                                  &identity);
+    err = lk_identity_from_claims(&map->policy, claims, client_id, LK_BUF_OF(room), &identity);
     if (err == LK_OK)
         err = lk_grant_explain(&map->policy, &identity, request, &e);
     if (err != LK_OK)
-        return cli_usage(cli, "the token: %s", lk_err_text(err));
+        return cli_usage(cli, "the %s: %s", device != NULL ? "device" : "token", lk_err_text(err));
     memcpy(topic, request->topic.ptr, request->topic.len);
     topic[request->topic.len] = '\0';
     if (cli->json)
-        print_json(map, &e, action, topic);
+        print_json(map, &e, action, topic, device);
     else
         print_lines(map, &e, action, topic);
-    note_times(&token->claims);
+    if (device == NULL)
+        note_times(claims);
+    else if (!cli->json)
+        explained_print(device);
     return e.verdict.access == LK_ACCESS_ALLOW ? CLI_DONE : CLI_REFUSED;
 }
 
 static int
-request_build(const struct cli *cli, const struct texts *rest, const struct wish *wish,
+request_build(const struct cli *cli, const char *action, const char *topic, const struct wish *wish,
               struct lk_request *request)
 {
-    if (strcmp(rest->item[0], "publish") == 0)
+    if (strcmp(action, "publish") == 0)
         request->action = LK_ACTION_PUBLISH;
-    else if (strcmp(rest->item[0], "subscribe") == 0)
+    else if (strcmp(action, "subscribe") == 0)
         request->action = LK_ACTION_SUBSCRIBE;
     else
-        return cli_usage(cli, "expected publish or subscribe, not '%s'", rest->item[0]);
-    if (wish->token == NULL || (strcmp(wish->token, "-") != 0 && wish->token[0] != '@'))
-        return cli_usage(cli, "--token - or --token @FILE is missing");
+        return cli_usage(cli, "expected publish or subscribe, not '%s'", action);
     if (wish->qos > 2)
         return cli_usage(cli, "--qos: 0, 1 or 2");
-    if (wish->size > UINT32_MAX || strlen(rest->item[1]) > LK_TOPIC_MAX)
+    if (wish->size > UINT32_MAX || strlen(topic) > LK_TOPIC_MAX)
         return cli_usage(cli, "no MQTT message is that large");
-    request->topic = lk_span_text(rest->item[1]);
+    request->topic = lk_span_text(topic);
     request->qos = (uint8_t)wish->qos;
     request->retain = wish->retain;
     request->size = (uint32_t)wish->size;
+    return CLI_DONE;
+}
+
+static int
+explain_token(const struct cli *cli, const struct map *map, const struct lk_request *request,
+              const struct wish *wish, const char *action)
+{
+    static uint8_t room[INPUT_MAX], scratch[LK_TOKEN_SCRATCH_MAX];
+    struct lk_token token;
+    struct lk_span in;
+    enum lk_err err;
+    int code = input_read(cli, wish->token, LK_BUF_OF(room), &in);
+
+    if (code == CLI_DONE) {
+        err = lk_token_parse(input_trim(in), LK_BUF_OF(scratch), &token);
+        if (err != LK_OK)
+            code = cli_usage(cli, "not a token: %s", lk_err_text(err));
+        else if (token.sealed.message.ptr != NULL)
+            code = cli_usage(cli, "the token is encrypted: nothing in it can be explained");
+        else
+            code = judge(cli, map, &token.claims, request, wish, action, NULL);
+    }
+    lk_wipe(room, sizeof(room));
+    lk_wipe(scratch, sizeof(scratch));
+    return code;
+}
+
+static int
+explain_device(const struct cli *cli, const struct map *map, const struct lk_request *request,
+               const struct wish *wish, const char *action, const char *id)
+{
+    struct lk_claims claims;
+    struct explained device;
+    int code = explained_fetch(cli, id, &device);
+
+    if (code != CLI_DONE)
+        return code;
+    code = explained_claims(cli, &device, &claims);
+    if (code == CLI_DONE)
+        code = judge(cli, map, &claims, request, wish, action, &device);
+    explained_free(&device);
+    return code;
+}
+
+/* DEVICE publish TOPIC, or --token - publish TOPIC. */
+static int
+check_form(const struct cli *cli, const struct texts *rest, const struct wish *wish)
+{
+    if (rest->count == 3 && wish->token != NULL)
+        return cli_usage(cli, "a device or --token, not both");
+    if (rest->count == 2 &&
+        (wish->token == NULL || (strcmp(wish->token, "-") != 0 && wish->token[0] != '@')))
+        return cli_usage(cli, "a device, --token - or --token @FILE is missing");
     return CLI_DONE;
 }
 
@@ -221,7 +280,6 @@ int
 explain_run(struct cli *cli, int argc, char **argv)
 {
     static struct map map;
-    static uint8_t room[INPUT_MAX], scratch[LK_TOKEN_SCRATCH_MAX];
     struct wish wish = {0};
     const struct opt options[] = {{"token", OPT_TEXT, &wish.token},
                                   {"scopes", OPT_TEXT, &wish.scopes},
@@ -231,29 +289,21 @@ explain_run(struct cli *cli, int argc, char **argv)
                                   {"retain", OPT_FLAG, &wish.retain},
                                   {NULL, OPT_FLAG, NULL}};
     struct lk_request request = {0};
-    struct lk_token token;
-    struct lk_span in;
     struct texts rest;
-    enum lk_err err;
+    const char *action, *topic;
     int code;
 
-    if (!options_parse(cli, argc, argv, options, 2, 2, &rest))
+    if (!options_parse(cli, argc, argv, options, 2, 3, &rest))
         return CLI_USAGE;
-    code = request_build(cli, &rest, &wish, &request);
+    action = rest.item[rest.count - 2];
+    topic = rest.item[rest.count - 1];
+    code = request_build(cli, action, topic, &wish, &request);
+    if (code == CLI_DONE)
+        code = check_form(cli, &rest, &wish);
     if (code == CLI_DONE)
         code = map_read(cli, wish.scopes, &map);
-    if (code == CLI_DONE)
-        code = input_read(cli, wish.token, LK_BUF_OF(room), &in);
-    if (code == CLI_DONE) {
-        err = lk_token_parse(input_trim(in), LK_BUF_OF(scratch), &token);
-        if (err != LK_OK)
-            code = cli_usage(cli, "not a token: %s", lk_err_text(err));
-        else if (token.sealed.message.ptr != NULL)
-            code = cli_usage(cli, "the token is encrypted: nothing in it can be explained");
-        else
-            code = judge(cli, &map, &token, &request, &wish, rest.item[0]);
-    }
-    lk_wipe(room, sizeof(room));
-    lk_wipe(scratch, sizeof(scratch));
-    return code;
+    if (code != CLI_DONE)
+        return code;
+    return rest.count == 3 ? explain_device(cli, &map, &request, &wish, action, rest.item[0])
+                           : explain_token(cli, &map, &request, &wish, action);
 }

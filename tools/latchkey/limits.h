@@ -14,6 +14,8 @@
 #define PAGE_SIZE         200     /* items asked for at once in lists */
 #define PAGES_MAX         100000  /* a server that never ends its list is not believed */
 #define WAIT_MAX_S        60      /* seconds of `device send --wait` */
+#define DENIALS_SHOWN     20      /* refusals `explain` tells of */
+#define CLOCK_SKEW_S      5       /* clocks that differ by less are called equal */
 #define ARGS_MAX          32      /* positional arguments and repeated options */
 #define COLUMNS_MAX       12      /* columns of a table */
 #define TEXT_DEPTH_MAX    16      /* nested values shown as lines */

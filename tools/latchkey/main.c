@@ -109,9 +109,11 @@ static const struct command {
      "Example:\n"
      "  latchkey token get | latchkey token verify --jwks jwks.json --audience mqtt\n"},
     {"explain", NULL, explain_run,
-     "--token -|@FILE [--scopes FILE] publish|subscribe TOPIC [options]",
-     "say which rule permits or nearly permits a topic",
-     "  --token -|@FILE  the token to judge; its signature is not verified\n"
+     "DEVICE|--token -|@FILE [--scopes FILE] publish|subscribe TOPIC [options]",
+     "say which rule permits or nearly permits a topic, and what was refused lately",
+     "  DEVICE           a device as the server has it; also told: what the brokers refused it\n"
+     "                   lately, and whether the clocks agree\n"
+     "  --token -|@FILE  the token to judge, without a server; its signature is not verified\n"
      "  --scopes FILE    the scope map; without it, the one that is built in\n"
      "  --client-id ID   the MQTT client id; without it, the token's subject\n"
      "  --qos N          quality of service to judge; 0 without it\n"
@@ -121,6 +123,7 @@ static const struct command {
      "Exit code 0 if it is allowed, 1 if it is denied.\n"
      "\n"
      "Example:\n"
+     "  latchkey explain boiler-7 publish devices/boiler-7/telemetry\n"
      "  latchkey token get | latchkey explain --token - --scopes scopes.acl \\\n"
      "    publish devices/boiler-7/telemetry\n"},
     {"acl", "check", acl_check, "FILE", "check a scope map",
