@@ -140,6 +140,19 @@ static const struct command {
      "\n"
      "Example:\n"
      "  latchkey acl covers 'devices/+/telemetry/#' 'devices/boiler-7/#'\n"},
+    {"acl", "import", acl_import, "FILE [-o FILE]",
+     "turn an acl_file or dynamic security's JSON into a scope map",
+     "  -o, --output FILE  write the map there, and the report to standard output\n"
+     "\n"
+     "Without -o the map goes to standard output and the report to standard error: which scopes "
+     "and\n"
+     "device types there are, who gets which, and what could not be carried over, with its line.\n"
+     "The map never permits more than the source. Exit code 0 if all of it is there, 1 if "
+     "something\n"
+     "was left out or the file is not what it should be.\n"
+     "\n"
+     "Example:\n"
+     "  latchkey acl import /etc/mosquitto/acl -o scopes.acl\n"},
     {"watch", NULL, watch_run, "[FILTER]...", "print messages as they arrive at the broker",
      "Connects over TLS with a token of LATCHKEY_CLIENT_ID (a monitor, say), renews it in time,\n"
      "and prints topic and payload until Ctrl-C. Without FILTER: telemetry, status, presence and\n"
