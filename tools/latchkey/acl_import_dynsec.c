@@ -3,7 +3,8 @@
  *
  * Its order: a client's own roles by priority, then its groups by priority and their roles; in a
  * role the rules by priority; then the defaults. The first that matches decides. Where priorities
- * are equal the order is open, and what denies is taken to come first.
+ * are equal the order is open, and what denies is taken to come first. Who is in a group stands in
+ * the group.
  */
 #include "acl_import.h"
 
@@ -31,7 +32,8 @@ struct member { /* a client or a group */
     char *name, *client_id;
     unsigned line;
     bool disabled;
-    struct references roles, groups;
+    struct references roles;
+    struct references clients; /* of a group */
 };
 
 struct members {
@@ -274,6 +276,8 @@ reference_read(struct dynsec_reading *r, struct references *to, const char *key)
     unsigned line = line_here(r);
     struct lk_span name;
 
+    if (ref != NULL)
+        ref->priority = -1; /* what dynamic security takes */
     lk_json_enter_object(&r->json);
     while (lk_json_next_member(&r->json, &name)) {
         if (ref != NULL && lk_span_is(name, key))
@@ -316,8 +320,8 @@ member_read(struct dynsec_reading *r, struct members *to, const char *key)
             m->disabled = lk_json_bool(&r->json);
         else if (lk_span_is(name, "roles"))
             references_read(r, &m->roles, "rolename");
-        else if (lk_span_is(name, "groups"))
-            references_read(r, &m->groups, "groupname");
+        else if (lk_span_is(name, "clients"))
+            references_read(r, &m->clients, "username");
         else
             lk_json_skip(&r->json);
     }
@@ -345,24 +349,31 @@ roles_use(struct dynsec_reading *r, size_t user, const struct references *roles,
     }
 }
 
-static void
-groups_use(struct dynsec_reading *r, size_t user, const struct references *groups)
+/* The user's index, or SIZE_MAX for somebody the file does not define. */
+static size_t
+user_find(const struct dynsec_reading *r, const struct reference *ref)
 {
-    for (size_t i = 0; i < groups->count; i++) {
-        const struct reference *ref = &groups->item[i];
-        struct import_rank rank = {.tier = TIER_GROUP,
-                                   .group_priority = priority_of(ref->priority)};
-        size_t g = 0;
+    for (size_t i = 0; ref->name != NULL && i < r->im->user_count; i++)
+        if (strcmp(r->im->user[i].name, ref->name) == 0)
+            return i;
+    import_remark(r->im, ref->line, true, "client %s: there is none",
+                  ref->name != NULL ? ref->name : "without a name");
+    return SIZE_MAX;
+}
 
-        while (g < r->groups.count && (r->groups.item[g].name == NULL || ref->name == NULL ||
-                                       strcmp(r->groups.item[g].name, ref->name) != 0))
-            g++;
-        rank.group = g + 1;
-        if (g < r->groups.count)
-            roles_use(r, user, &r->groups.item[g].roles, rank);
-        else
-            import_remark(r->im, ref->line, true, "group %s: there is none",
-                          ref->name != NULL ? ref->name : "without a name");
+static void
+group_use(struct dynsec_reading *r, size_t group)
+{
+    const struct member *g = &r->groups.item[group];
+
+    for (size_t i = 0; i < g->clients.count && !r->im->no_memory; i++) {
+        const struct import_rank rank = {.tier = TIER_GROUP,
+                                         .group_priority = priority_of(g->clients.item[i].priority),
+                                         .group = group + 1};
+        size_t user = user_find(r, &g->clients.item[i]);
+
+        if (user != SIZE_MAX)
+            roles_use(r, user, &g->roles, rank);
     }
 }
 
@@ -383,7 +394,6 @@ client_use(struct dynsec_reading *r, const struct member *client, size_t everyon
                       "alone or with `:` and more behind it",
                       client->name, client->client_id);
     roles_use(r, user, &client->roles, (struct import_rank){.tier = TIER_CLIENT});
-    groups_use(r, user, &client->groups);
     if (everyone != SIZE_MAX)
         import_use_add(r->im, user, everyone, (struct import_rank){.tier = TIER_DEFAULT});
 }
@@ -489,10 +499,10 @@ members_free(struct members *members)
 
         for (size_t j = 0; j < m->roles.count; j++)
             free(m->roles.item[j].name);
-        for (size_t j = 0; j < m->groups.count; j++)
-            free(m->groups.item[j].name);
+        for (size_t j = 0; j < m->clients.count; j++)
+            free(m->clients.item[j].name);
         free(m->roles.item);
-        free(m->groups.item);
+        free(m->clients.item);
         free(m->name);
         free(m->client_id);
     }
@@ -513,6 +523,8 @@ dynsec_finish(struct dynsec_reading *r, const struct defaults *d)
     everyone = defaults_use(r->im, d);
     for (size_t i = 0; i < r->clients.count && !r->im->no_memory; i++)
         client_use(r, &r->clients.item[i], everyone);
+    for (size_t i = 0; i < r->groups.count && !r->im->no_memory; i++)
+        group_use(r, i);
     return CLI_DONE;
 }
 
