@@ -24,9 +24,11 @@ on_event(struct loop *loop, struct link *link, enum link_event event,
     } else if (event == LINK_CLOSED) {
         storm->under_way--;
         storm->done++;
-        if (link->refusal != 0)
-            (void)run_fail(storm->run, EXIT_REFUSED, "%s: %s", storm->run->people[link->index].id,
-                           lk_mqtt_reason_text(link->refusal));
+        if (!link->is_open)
+            (void)run_fail(storm->run, link->refusal != 0 ? EXIT_REFUSED : EXIT_UNREACHABLE,
+                           "%s: %s", storm->run->people[link->index].id,
+                           link->refusal != 0 ? lk_mqtt_reason_text(link->refusal)
+                                              : "the connection was lost");
     }
 }
 

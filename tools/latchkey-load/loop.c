@@ -44,7 +44,6 @@ link_drop(struct loop *loop, struct link *link)
     if (link->fd >= 0)
         (void)close(link->fd); /* leaves epoll by itself */
     link->fd = -1;
-    link->is_open = link->is_leaving = false;
     link->in_len = link->out_len = 0;
 }
 
@@ -93,6 +92,7 @@ link_open(struct loop *loop, struct link *link, const struct lk_mqtt_connect *co
     if (link->in == NULL || link->out == NULL)
         return LK_ERR_NOMEM;
     link->refusal = 0;
+    link->is_open = link->is_leaving = false;
     link->in_len = link->out_len = 0;
     err = lk_mqtt_write_connect(connect, (struct lk_buf){link->out, LINK_ROOM}, &bytes);
     if (err == LK_OK)

@@ -22,7 +22,7 @@ enum link_event {
 struct link {
     int fd; /* -1: closed */
     uint32_t index;
-    bool is_open;    /* CONNACK has come */
+    bool is_open;    /* CONNACK 0 has come; stays when the link is closed, for LINK_CLOSED */
     bool is_leaving; /* DISCONNECT was sent: the broker closes */
     uint8_t refusal; /* reason code of a CONNACK that was not 0 */
     uint8_t *in, *out;

@@ -153,6 +153,20 @@ static const struct command {
      "\n"
      "Example:\n"
      "  latchkey acl import /etc/mosquitto/acl -o scopes.acl\n"},
+    {"doctor", NULL, doctor_run, "[--mosquitto-conf FILE] [--mosquitto PROGRAM] [--offline]",
+     "find what is wrong with a broker's configuration",
+     "  --mosquitto-conf FILE  without it, /etc/mosquitto/mosquitto.conf\n"
+     "  --mosquitto PROGRAM    the broker, to ask for its version; without it, the installed one\n"
+     "  --offline              do not ask the issuers for their keys and the time\n"
+     "\n"
+     "Reads the file, what it includes and the plugin's options, and looks at owners and modes: "
+     "run\n"
+     "it as root. With LATCHKEY_URL and LATCHKEY_CA that server is asked, too. Each finding says\n"
+     "where it is, why it matters and what to do. Exit code 0 if there is none, 1 if there are, 3\n"
+     "if an issuer could not be reached.\n"
+     "\n"
+     "Example:\n"
+     "  sudo latchkey doctor\n"},
     {"watch", NULL, watch_run, "[FILTER]...", "print messages as they arrive at the broker",
      "Connects over TLS with a token of LATCHKEY_CLIENT_ID (a monitor, say), renews it in time,\n"
      "and prints topic and payload until Ctrl-C. Without FILTER: telemetry, status, presence and\n"
