@@ -129,6 +129,8 @@ int explain_run(struct cli *cli, int argc, char **argv);
 int acl_check(struct cli *cli, int argc, char **argv);
 int acl_match(struct cli *cli, int argc, char **argv);
 int acl_covers(struct cli *cli, int argc, char **argv);
+int acl_import(struct cli *cli, int argc, char **argv);
+int doctor_run(struct cli *cli, int argc, char **argv);
 int watch_run(struct cli *cli, int argc, char **argv);
 
 #endif

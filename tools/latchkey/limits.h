@@ -4,9 +4,11 @@
 #ifndef LATCHKEY_CLI_LIMITS_H
 #define LATCHKEY_CLI_LIMITS_H
 
-#define INPUT_MAX         65536  /* bytes of a token on standard input or in a file, hex included */
-#define KEYS_FILE_MAX     262144 /* bytes of a JWKS file */
-#define KEYS_MAX          256    /* keys of a JWKS file */
+#define INPUT_MAX         65536 /* bytes of a token on standard input or in a file, hex included */
+#define IMPORT_MAX        8388608 /* bytes of another broker's access list */
+#define CONF_FILE_MAX     1048576 /* bytes of mosquitto.conf, or of a file it includes */
+#define KEYS_FILE_MAX     262144  /* bytes of a JWKS file */
+#define KEYS_MAX          256     /* keys of a JWKS file */
 #define ANSWER_MAX        4194304 /* bytes of one answer of the server */
 #define REQUEST_MAX_MS    30000   /* one request, all in all; --wait is added */
 #define URL_MAX           2048    /* bytes of a URL with path and query */

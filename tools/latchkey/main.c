@@ -143,6 +143,33 @@ static const struct command {
      "\n"
      "Example:\n"
      "  latchkey acl covers 'devices/+/telemetry/#' 'devices/boiler-7/#'\n"},
+    {"acl", "import", acl_import, "FILE [-o FILE]",
+     "turn an acl_file or dynamic security's JSON into a scope map",
+     "  -o, --output FILE  write the map there, and the report to standard output\n"
+     "\n"
+     "Without -o the map goes to standard output and the report to standard error: which scopes "
+     "and\n"
+     "device types there are, who gets which, and what could not be carried over, with its line.\n"
+     "The map never permits more than the source. Exit code 0 if all of it is there, 1 if "
+     "something\n"
+     "was left out or the file is not what it should be.\n"
+     "\n"
+     "Example:\n"
+     "  latchkey acl import /etc/mosquitto/acl -o scopes.acl\n"},
+    {"doctor", NULL, doctor_run, "[--mosquitto-conf FILE] [--mosquitto PROGRAM] [--offline]",
+     "find what is wrong with a broker's configuration",
+     "  --mosquitto-conf FILE  without it, /etc/mosquitto/mosquitto.conf\n"
+     "  --mosquitto PROGRAM    the broker, to ask for its version; without it, the installed one\n"
+     "  --offline              do not ask the issuers for their keys and the time\n"
+     "\n"
+     "Reads the file, what it includes and the plugin's options, and looks at owners and modes: "
+     "run\n"
+     "it as root. With LATCHKEY_URL and LATCHKEY_CA that server is asked, too. Each finding says\n"
+     "where it is, why it matters and what to do. Exit code 0 if there is none, 1 if there are, 3\n"
+     "if an issuer could not be reached.\n"
+     "\n"
+     "Example:\n"
+     "  sudo latchkey doctor\n"},
     {"watch", NULL, watch_run, "[FILTER]...", "print messages as they arrive at the broker",
      "Connects over TLS with a token of LATCHKEY_CLIENT_ID (a monitor, say), renews it in time,\n"
      "and prints topic and payload until Ctrl-C. Without FILTER: telemetry, status, presence and\n"
