@@ -25,19 +25,6 @@ alg_is_mac(enum lk_alg alg)
     return alg == LK_ALG_HS256 || alg == LK_ALG_HS256_64;
 }
 
-enum lk_err
-lk_cose_alg_read(struct lk_cbor *r, enum lk_alg *alg)
-{
-    *alg = LK_ALG_NONE;
-    if (lk_cbor_peek(r) == LK_CBOR_TEXT)
-        lk_cbor_skip(r);
-    else
-        *alg = lk_alg_from_cose(lk_cbor_int(r));
-    if (r->err != LK_OK)
-        return r->err;
-    return *alg == LK_ALG_NONE ? LK_ERR_ALG : LK_OK;
-}
-
 /* A bucket of header parameters, and what of it we look at. */
 struct bucket {
     bool is_protected;

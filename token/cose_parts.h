@@ -19,12 +19,6 @@ size_t lk_cose_parts(const struct lk_cose *message, struct lk_span external_aad,
                      uint8_t heads[LK_COSE_HEADS][LK_COSE_HEAD_MAX], struct lk_span *parts);
 
 /**
- * Read an algorithm: an integer or, registered for none of ours, a text.
- * @return LK_OK, LK_ERR_ALG for one we do not take, or the reader's error.
- */
-LK_MUST_CHECK enum lk_err lk_cose_alg_read(struct lk_cbor *r, enum lk_alg *alg);
-
-/**
  * Read a message that is, byte by byte, what lk_cose_write_cwt would write.
  * @return false, with `out` zeroed, for any other: lk_cose_parse() says whether it is a message.
  */

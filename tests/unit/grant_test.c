@@ -840,6 +840,92 @@ denials_are_explained(void **state)
     }
 }
 
+/* Who has none of the values, and who has them all. */
+static void
+what_stands_for_a_placeholder_is_explained(void **state)
+{
+    static const struct {
+        const char *rule, *topic, *placeholder, *value;
+    } rows[] = {
+        {"a:b publish x/{device}/y", "x/other/y", "{device}", "s-1"},
+        {"a:b publish x/{client}/y", "x/other/y", "{client}", "c-1"},
+        {"a:b publish x/{type}/y", "x/other/y", "{type}", "sensor"},
+        {"a:b publish x/{children}/y", "x/other/y", "{children}", "k-1"},
+        {"a:b publish x/{claim.zone}/y", "x/other/y", "{claim.NAME}", "z-1"},
+        {"a:b publish x/{tenant}/y", "x/other/y", "{tenant}", NULL},
+        {"a:b publish {device}/{client}/#", "s-1/other/y/z", "{device}", "c-1"},
+        {"a:b publish {device}/+/{client}", "s-1/x/other", "{device}", "c-1"},
+    };
+    struct lk_identity nothing = {.subject = LK_SPAN("s-1"), .scope = LK_SPAN("a:b")};
+    struct lk_identity all = person("s-1", "sensor", NULL, "a:b");
+    struct lk_explanation e;
+
+    (void)state;
+    all.client_id = LK_SPAN("c-1");
+    all.children[0] = LK_SPAN("not/usable");
+    all.children[1] = LK_SPAN("k-1");
+    all.children_count = 2;
+    all.named[0].name = LK_SPAN("zone");
+    all.named[0].value = LK_SPAN("z-1");
+    all.named_count = 1;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct lk_request request = request_of(PUB, rows[i].topic);
+
+        load_policy(rows[i].rule);
+        assert_int_equal(lk_grant_explain(&policy, &nothing, &request, &e), LK_OK);
+        if (e.reason != LK_REASON_VOID || !lk_span_is(e.detail, rows[i].placeholder))
+            fail_msg("%s: %s, %.*s", rows[i].rule, lk_reason_text(e.reason), (int)e.detail.len,
+                     (const char *)e.detail.ptr);
+        if (rows[i].value == NULL)
+            continue;
+        assert_int_equal(lk_grant_explain(&policy, &all, &request, &e), LK_OK);
+        if (e.reason != LK_REASON_OTHER_VALUE || !lk_span_is(e.detail, rows[i].value))
+            fail_msg("%s: %s, %.*s", rows[i].rule, lk_reason_text(e.reason), (int)e.detail.len,
+                     (const char *)e.detail.ptr);
+    }
+}
+
+static void
+what_is_no_request_is_explained(void **state)
+{
+    static const struct lk_request requests[] = {
+        {(enum lk_action)0, {(const uint8_t *)"x", 1}, 0, false, 0},
+        {(enum lk_action)9, {(const uint8_t *)"x", 1}, 0, false, 0},
+        {SUB, {(const uint8_t *)"y", 1}, 3, false, 0},
+        {GET, {(const uint8_t *)"+", 1}, 0, false, 0},
+        {PUB, {NULL, 0}, 0, false, 0},
+    };
+    struct lk_identity identity = person("x", NULL, NULL, "a:b");
+    struct lk_explanation e;
+
+    (void)state;
+    load_policy("a:b both x");
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        assert_int_equal(lk_grant_explain(&policy, &identity, &requests[i], &e), LK_OK);
+        assert_int_equal(e.verdict.access, LK_ACCESS_DENY);
+        assert_int_equal(e.reason, LK_REASON_MALFORMED);
+        assert_false(e.has_rule);
+    }
+    identity.children_count = LK_CHILDREN_MAX + 1;
+    assert_int_equal(lk_grant_explain(&policy, &identity, &requests[0], &e), LK_ERR_LIMIT);
+    assert_int_equal(e.verdict.access, LK_ACCESS_DENY);
+}
+
+static void
+every_reason_has_a_sentence_of_its_own(void **state)
+{
+    const char *sentences[LK_REASON_MALFORMED + 1];
+
+    (void)state;
+    for (int i = 0; i <= LK_REASON_MALFORMED; i++) {
+        sentences[i] = lk_reason_text((enum lk_reason)i);
+        assert_string_not_equal(sentences[i], "unknown");
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(sentences[i], sentences[k]);
+    }
+    assert_string_equal(lk_reason_text((enum lk_reason)(LK_REASON_MALFORMED + 1)), "unknown");
+}
+
 /* What a check costs, for people; nothing is asserted about time. */
 
 static double
@@ -934,6 +1020,9 @@ main(void)
         cmocka_unit_test(claims_become_an_identity),
         cmocka_unit_test(escaped_claims_do_not_overwrite_each_other),
         cmocka_unit_test(denials_are_explained),
+        cmocka_unit_test(what_stands_for_a_placeholder_is_explained),
+        cmocka_unit_test(what_is_no_request_is_explained),
+        cmocka_unit_test(every_reason_has_a_sentence_of_its_own),
         cmocka_unit_test(costs_are_printed),
     };
 

@@ -7,6 +7,7 @@ lk_token_test(token_permissions_test SOURCES token_permissions_test.c LIBS latch
 lk_token_test(permissions_random_test SOURCES permissions_random_test.c LIBS latchkey::token)
 lk_token_test(claims_map_test SOURCES claims_map_test.c LIBS latchkey::verify)
 lk_unit_test(grant_test SOURCES grant_test.c LIBS latchkey::token)
+lk_unit_test(grant_names_test SOURCES grant_names_test.c LIBS latchkey::token)
 lk_unit_test(grant_random_test SOURCES grant_random_test.c LIBS latchkey::token)
 if(TARGET dep::jansson)
   lk_token_test(aif_test SOURCES aif_test.c LIBS latchkey::token dep::jansson)
