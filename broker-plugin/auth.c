@@ -90,7 +90,7 @@ accept_login(struct login *login, const struct session *s)
              login->what, lk_log_span(login->id), lk_log_span(session_subject(s)),
              lk_log_text(login->address), login->method,
              (long long)(s->expires_s - lk_clock_wall_s()), login->cached ? " cached" : "");
-    metrics_login(&p->metrics, login->method, LK_OK, login->began_ns);
+    metrics_login(&login->p->metrics, login->method, LK_OK, login->began_ns);
     forget_secrets(login);
     return MOSQ_ERR_SUCCESS;
 }

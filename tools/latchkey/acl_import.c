@@ -187,6 +187,17 @@ scopes_print(FILE *to, const struct import *im, const size_t *scope, size_t coun
         (void)fprintf(to, " %s", im->scope[scope[i]].name);
 }
 
+/* Sections for latchkeyd.conf. */
+static void
+types_print(FILE *to, const struct import *im, const char *indent)
+{
+    for (size_t i = 0; i < im->type_count; i++) {
+        (void)fprintf(to, "%s[type imported-%zu]\n%sscopes =", indent, i + 1, indent);
+        scopes_print(to, im, im->type[i].scope, im->type[i].scope_count);
+        (void)fprintf(to, "\n%saudience = mqtt\n%saudiences = mqtt\n", indent, indent);
+    }
+}
+
 static size_t
 remarks_print(FILE *to, const struct import *im, bool left_out, const char *title)
 {
@@ -209,7 +220,7 @@ remarks_print(FILE *to, const struct import *im, bool left_out, const char *titl
     return count;
 }
 
-/* Sections for latchkeyd.conf, and who is to be registered with which. */
+/* Types, and who is to be registered with which. */
 static void
 report_print(FILE *to, const struct import *im)
 {
@@ -217,11 +228,7 @@ report_print(FILE *to, const struct import *im)
                   im->scope_count == 1 ? "" : "s", im->user_count, im->user_count == 1 ? "" : "s");
     if (im->type_count > 0)
         (void)fputs("\nDevice types for latchkeyd.conf; give them names of your own:\n", to);
-    for (size_t i = 0; i < im->type_count; i++) {
-        (void)fprintf(to, "  [type imported-%zu]\n  scopes =", i + 1);
-        scopes_print(to, im, im->type[i].scope, im->type[i].scope_count);
-        (void)fputs("\n  audience = mqtt\n  audiences = mqtt\n", to);
-    }
+    types_print(to, im, "  ");
     if (im->user_count > 0)
         (void)fputs("\nUsers, to be registered with `latchkey device add TYPE --id USER`:\n", to);
     for (size_t i = 0; i < im->user_count; i++) {
@@ -249,16 +256,38 @@ has_left_out(const struct import *im)
     return false;
 }
 
+/* Where things go; NULL: the map to standard output, types only into the report. */
+struct outputs {
+    const char *map, *types;
+};
+
 static int
-map_save(const char *path, struct lk_span map)
+text_save(const char *path, struct lk_span text)
 {
-    if (lk_file_write(path, map, 0644) == LK_OK)
+    if (lk_file_write(path, text, 0644) == LK_OK)
         return CLI_DONE;
     return cli_refused("%s: cannot write: %s", path, strerror(errno));
 }
 
 static int
-result_write(const struct cli *cli, const struct import *im, const char *out)
+types_save(const struct import *im, const char *path)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *to = open_memstream(&text, &len);
+    int code;
+
+    if (to == NULL)
+        return cli_refused("%s", lk_err_text(LK_ERR_NOMEM));
+    types_print(to, im, "");
+    code = fclose(to) == 0 ? text_save(path, lk_span_of(text, len))
+                           : cli_refused("%s", lk_err_text(LK_ERR_NOMEM));
+    free(text);
+    return code;
+}
+
+static int
+result_write(const struct cli *cli, const struct import *im, const struct outputs *out)
 {
     size_t len = 0;
     char *map = map_write(im, &len);
@@ -267,22 +296,24 @@ result_write(const struct cli *cli, const struct import *im, const char *out)
     if (map == NULL)
         return cli_refused("%s", lk_err_text(LK_ERR_NOMEM));
     code = map_check(lk_span_of(map, len));
-    if (code == CLI_DONE && out != NULL)
-        code = map_save(out, lk_span_of(map, len));
+    if (code == CLI_DONE && out->map != NULL)
+        code = text_save(out->map, lk_span_of(map, len));
+    if (code == CLI_DONE && out->types != NULL)
+        code = types_save(im, out->types);
     if (code == CLI_DONE && cli->json) {
-        report_json(im, out == NULL ? map : NULL);
+        report_json(im, out->map == NULL ? map : NULL);
     } else if (code == CLI_DONE) {
-        if (out == NULL)
+        if (out->map == NULL)
             (void)fwrite(map, 1, len, stdout);
         (void)fflush(stdout);
-        report_print(out == NULL ? stderr : stdout, im);
+        report_print(out->map == NULL ? stderr : stdout, im);
     }
     free(map);
     return code == CLI_DONE && has_left_out(im) ? CLI_REFUSED : code;
 }
 
 static int
-import_run(const struct cli *cli, const char *path, struct lk_span file, const char *out)
+import_run(const struct cli *cli, const char *path, struct lk_span file, const struct outputs *out)
 {
     struct import im = {.path = strcmp(path, "-") == 0 ? "standard input" : path};
     int code;
@@ -304,8 +335,10 @@ int
 acl_import(struct cli *cli, int argc, char **argv)
 {
     static char output[] = "--output"; /* as getopt_long wants it; -o is what people write */
-    const char *out = NULL, *path;
-    const struct opt options[] = {{"output", OPT_TEXT, &out}, {NULL, OPT_FLAG, NULL}};
+    struct outputs out = {NULL, NULL};
+    const char *path;
+    const struct opt options[] = {
+        {"output", OPT_TEXT, &out.map}, {"types", OPT_TEXT, &out.types}, {NULL, OPT_FLAG, NULL}};
     struct lk_buf room = {NULL, IMPORT_MAX};
     struct lk_span file;
     struct texts rest;
@@ -321,7 +354,7 @@ acl_import(struct cli *cli, int argc, char **argv)
         return cli_refused("%s", lk_err_text(LK_ERR_NOMEM));
     code = input_read(cli, path, room, &file);
     if (code == CLI_DONE)
-        code = import_run(cli, path, file, out);
+        code = import_run(cli, path, file, &out);
     free(room.ptr);
     return code;
 }

@@ -7,7 +7,7 @@ _latchkey() {
         [device]='add list show suspend resume status send'
         [client]='add list show'
         [token]='get show verify'
-        [acl]='check match covers'
+        [acl]='check match covers import'
     )
     local -A options=(
         ['device add']='--id --name --location --tag --secret-out'
@@ -18,6 +18,8 @@ _latchkey() {
         ['token get']='--scope --audience --format --lifetime'
         ['token show']='--hex'
         ['token verify']='--jwks --issuer --audience --at --leeway --signature-only --external-aad --own --hex'
+        ['acl import']='--output --types'
+        [doctor]='--mosquitto-conf --mosquitto --offline'
         [explain]='--token --scopes --client-id --qos --retain --size'
     )
 
@@ -33,7 +35,7 @@ _latchkey() {
 
     COMPREPLY=()
     case $prev in
-    --jwks | --scopes | --secret-out | check)
+    --jwks | --scopes | --secret-out | --output | --types | -o | --mosquitto-conf | --mosquitto | check | import)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
@@ -57,7 +59,7 @@ _latchkey() {
         ;;
     *)
         if [[ -z $group ]]; then
-            words='device client token explain acl watch help --version --help --json'
+            words='device client token explain acl doctor watch help --version --help --json'
         elif [[ -n ${names[$group]:-} && -z $name ]]; then
             words="${names[$group]} --help"
         elif [[ $cur == -* ]]; then

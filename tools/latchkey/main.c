@@ -143,9 +143,10 @@ static const struct command {
      "\n"
      "Example:\n"
      "  latchkey acl covers 'devices/+/telemetry/#' 'devices/boiler-7/#'\n"},
-    {"acl", "import", acl_import, "FILE [-o FILE]",
+    {"acl", "import", acl_import, "FILE [-o FILE] [--types FILE]",
      "turn an acl_file or dynamic security's JSON into a scope map",
      "  -o, --output FILE  write the map there, and the report to standard output\n"
+     "  --types FILE       write the device types there, as sections for latchkeyd.conf\n"
      "\n"
      "Without -o the map goes to standard output and the report to standard error: which scopes "
      "and\n"
