@@ -92,6 +92,7 @@ config_defaults(struct config *c)
     c->log_level = LK_LOG_INFO;
     text_copy(c->store_path, sizeof(c->store_path), "latchkey.db");
     text_copy(c->master_file, sizeof(c->master_file), "master.key");
+    c->key_publish_s = KEY_PUBLISH_S;
     c->access_lifetime_s = HOUR;
     c->refresh_lifetime_s = 30 * DAY;
     c->refresh_grace_s = REFRESH_GRACE_S;
@@ -158,6 +159,7 @@ static const struct key keys[] = {
     {"server", "log", FORM_LOG, AT(log_level), 0, 0},
     {"store", "path", FORM_PATH, AT(store_path), 0, 0},
     {"keys", "master", FORM_PATH, AT(master_file), 0, 0},
+    {"keys", "publish_before", FORM_DURATION, AT(key_publish_s), 0, DAY},
     {"tokens", "access_lifetime", FORM_DURATION, AT(access_lifetime_s), 1, 366 * DAY},
     {"tokens", "refresh_lifetime", FORM_DURATION, AT(refresh_lifetime_s), 1, 366 * DAY},
     {"tokens", "refresh_grace", FORM_DURATION, AT(refresh_grace_s), 0, HOUR},

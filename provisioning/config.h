@@ -62,6 +62,7 @@ struct config {
 
     char store_path[CONFIG_PATH_MAX];  /* [store] path */
     char master_file[CONFIG_PATH_MAX]; /* [keys] master */
+    int64_t key_publish_s;             /* [keys] publish_before */
 
     /* [tokens] */
     int64_t access_lifetime_s;

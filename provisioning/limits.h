@@ -90,6 +90,26 @@
 #define GUESS_FREE       5    /* failures before the back-off begins */
 #define GUESS_WAIT_MAX_S 60   /* longest Retry-After */
 
+/* Feed and revocation */
+#define FEED_PAGE_MAX     1000 /* entries of one answer, some 90 KB */
+#define FEED_WAIT_MAX_S   60   /* seconds an answer waits for news */
+#define FEED_WAITERS_MAX  1024 /* requests that wait, all together; each is an open connection */
+#define FEED_CLIENT_MAX   256  /* of one client; then its oldest is answered at once */
+#define FEED_SUBJECT_MAX  64   /* entries about one device or client; then one stands for all */
+#define FAMILY_TOKENS_MAX 32   /* living access tokens of a refresh family that are written down */
+#define FEED_MARGIN_S     300  /* entries outlive their tokens by this: leeway, and clocks */
+#define FEED_VALUE_MAX    97   /* bytes: an id with its tenant, a kid, a jti */
+#define FEED_EPOCH_MAX    64
+#define OVERLAP_MAX_S     2592000 /* seconds an old secret may stay valid: 30 days */
+#define DENIALS_BATCH_MAX 100     /* denials of one report */
+#define DENIALS_KEPT      32      /* of one device; the oldest go first */
+#define DENIAL_TEXT_MAX   256     /* bytes of a topic in a denial; what is longer is cut */
+
+/* Signing keys */
+#define KEYS_MAX         16  /* one signs, one may be next, the others verify */
+#define KEY_PUBLISH_S    600 /* a new key is published this long before it signs: verifiers ask every 300 s */
+#define KEY_SETTLE_S     60  /* by then no request is left that took the key before */
+
 /* Store */
 #define STORE_QUEUE_MAX      65536  /* writes that wait; more are answered with 503 */
 #define STORE_GROUP_MAX      512    /* writes in one transaction: bounds the wait for a commit */

@@ -14,11 +14,13 @@
 #include <latchkey/host/log.h>
 
 #include "desk/desk.h"
+#include "feed/feed.h"
 #include "health.h"
 #include "http/json.h"
 #include "http/server.h"
 #include "init.h"
 #include "keys/ring.h"
+#include "keys/routes.h"
 #include "keys/seal.h"
 #include "oauth/guess.h"
 #include "oauth/token.h"
@@ -152,7 +154,8 @@ routes_fill(struct router *router)
 {
     static enum lk_err (*const add[])(struct router *) = {oauth_add_routes, devices_add_routes,
                                                           clients_add_routes, desk_add_routes,
-                                                          health_add_routes};
+                                                          feed_add_routes,    keys_add_routes,
+                                                          denials_add_routes, health_add_routes};
     enum lk_err err = LK_OK;
 
     for (size_t i = 0; i < sizeof(add) / sizeof(add[0]) && err == LK_OK; i++)
@@ -203,6 +206,8 @@ service_open(struct service *service, struct router *router)
     if (err == LK_OK)
         err = say("memory", guess_new(&service->guess));
     if (err == LK_OK)
+        err = say("memory", feed_new(service, &service->feed));
+    if (err == LK_OK)
         err = say("routes", routes_fill(router));
     if (err == LK_OK)
         err = say("server", server_new(service, router, &service->server));
@@ -217,11 +222,13 @@ static void
 service_close(struct service *service)
 {
     desk_stop(service->desk); /* answers the requests that wait for a command */
+    feed_close(service->feed);
     if (service->server != NULL)
         server_stop(service->server);
     desk_free(service->desk);
     server_free(service->server);
     store_close(service->store);
+    feed_free(service->feed);
     guess_free(service->guess);
     ring_close(service->ring);
     seal_free(service->seal);
@@ -299,6 +306,29 @@ reload(struct service *service)
     lk_log(LK_LOG_INFO, "reload file=%s", lk_log_text(new->file));
 }
 
+/* --- What comes due by itself ------------------------------------------------------------------ */
+
+static enum lk_err
+overlaps_run(struct store_db *db, void *arg)
+{
+    const int64_t *now_s = arg;
+
+    return store_overlaps_end(db, *now_s);
+}
+
+/** Old secrets whose time is over, and keys that have been replaced. Looks first, and writes only if
+ * there is something. */
+static void
+sweep(struct service *service, struct store_db *db)
+{
+    int64_t now_s = lk_clock_wall_s();
+
+    if (store_overlaps_wait(db, now_s) &&
+        store_write_wait(service->store, overlaps_run, &now_s) != LK_OK)
+        return; /* the log has it; the next second tries again */
+    keys_sweep(service, db, now_s);
+}
+
 static void
 signals_of(sigset_t *set)
 {
@@ -313,26 +343,32 @@ wait_for_end(struct service *service, const sigset_t *signals)
 {
     static const struct timespec second = {.tv_sec = 1};
     int64_t clean_at_ms = lk_clock_monotonic_ms();
+    struct store_db *db;
 
+    if (say("store", store_reader_open(service->store, &db)) != LK_OK)
+        return;
     for (;;) {
         int number = sigtimedwait(signals, NULL, &second);
 
         if (number == SIGTERM || number == SIGINT)
-            return;
+            break;
         if (number == SIGHUP)
             reload(service);
+        sweep(service, db);
         /* After a failed commit every second: that is how it is noticed that the disk has room. */
         if (lk_clock_monotonic_ms() >= clean_at_ms || !store_is_healthy(service->store)) {
             clean(service);
             clean_at_ms = lk_clock_monotonic_ms() + STORE_CLEAN_PERIOD_S * 1000;
         }
     }
+    store_reader_close(db);
 }
 
 static int
 serve_run(const char *path)
 {
     struct service service = {.config_lock = PTHREAD_MUTEX_INITIALIZER,
+                              .ring_lock = PTHREAD_MUTEX_INITIALIZER,
                               .audit_lock = PTHREAD_MUTEX_INITIALIZER};
     struct router *router = router_new();
     struct config_error error;

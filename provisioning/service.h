@@ -4,7 +4,8 @@
  * Threads: the main thread takes signals, re-reads the configuration and starts the cleaning;
  * `workers` threads each run an event loop with HTTP connections and a read connection to the
  * store; one thread writes to the store; the desk has a thread of its own. What stands here is
- * set before the workers start and is not changed afterwards, except `config`, which is swapped.
+ * set before the workers start and is not changed afterwards, except `config` and `ring`, which are
+ * swapped.
  */
 #ifndef PROVISIONING_SERVICE_H
 #define PROVISIONING_SERVICE_H
@@ -19,13 +20,17 @@ struct seal;   /* keys/seal.h */
 struct guess;  /* oauth/guess.h */
 struct server; /* http/server.h */
 struct desk;   /* desk/desk.h */
+struct feed;   /* feed/feed.h */
+struct store_db;
 
 struct service {
     pthread_mutex_t config_lock;
     struct config *config; /* through service_config_hold only */
     struct seal *seal;     /* master key: seals and derives */
     struct store *store;
-    struct ring *ring;   /* signing keys */
+    struct ring *ring;   /* signing keys: through service_ring_hold only */
+    pthread_mutex_t ring_lock; /* one reload at a time, so that the newest stays */
+    struct feed *feed;
     struct guess *guess; /* failures of credentials */
     struct server *server;
     struct desk *desk; /* NULL: switched off */
@@ -41,5 +46,11 @@ struct config *service_config_hold(struct service *service);
 
 /** Swap in a new one (takes over the caller's reference). */
 void service_config_put(struct service *service, struct config *config);
+
+/** The current signing keys; give them back with ring_close(). Never NULL. */
+struct ring *service_ring_hold(struct service *service);
+
+/** Load the keys again. On error the old ones stay, and the log says so. */
+LK_MUST_CHECK enum lk_err service_ring_reload(struct service *service, struct store_db *db);
 
 #endif

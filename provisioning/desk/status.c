@@ -19,7 +19,8 @@ status_load(struct http_call *call, struct status *status)
     struct lk_span id = call->param[0];
     enum lk_err err = store_device_get(call->db, id, &status->device);
 
-    if (err == LK_OK && strcmp(status->device.tenant, call->caller.tenant) != 0)
+    if (err == LK_OK && (strcmp(status->device.tenant, call->caller.tenant) != 0 ||
+                         status->device.state == STORE_DELETED))
         err = LK_ERR_NOT_FOUND;
     if (err != LK_OK)
         return err;

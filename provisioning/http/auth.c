@@ -13,13 +13,11 @@
 #include <latchkey/token.h>
 
 #include "../audit.h"
-#include "../keys/ring.h"
-
-#define LEEWAY_S 5 /* issuer and verifier share a clock; this is for several servers */
+#include "../oauth/inspect.h"
 
 static void
 refuse(struct http_call *call, unsigned status, const char *code, const char *detail,
-       struct lk_span who, enum lk_err why)
+       const char *scope, struct lk_span who, enum lk_err why)
 {
     struct store_audit audit;
     char challenge[200];
@@ -29,8 +27,8 @@ refuse(struct http_call *call, unsigned status, const char *code, const char *de
         snprintf(challenge, sizeof(challenge), "Bearer realm=\"latchkey\"");
     else
         snprintf(challenge, sizeof(challenge), "Bearer realm=\"latchkey\", error=\"%s\"%s%s%s",
-                 code, status == 403 ? ", scope=\"" : "", status == 403 ? call->route->scope : "",
-                 status == 403 ? "\"" : "");
+                 code, scope != NULL ? ", scope=\"" : "", scope != NULL ? scope : "",
+                 scope != NULL ? "\"" : "");
     http_header(call, "WWW-Authenticate", challenge);
     if (code != NULL) {
         audit_of(call, "api.access", who, lk_span_text(call->route->path), lk_err_name(why),
@@ -49,12 +47,12 @@ bearer_get(struct http_call *call)
     const char *header = http_request_header(call, "Authorization", &many);
 
     if (many) {
-        refuse(call, 400, "invalid_request", "more than one Authorization header", none,
+        refuse(call, 400, "invalid_request", "more than one Authorization header", NULL, none,
                LK_ERR_DUPLICATE);
         return none;
     }
     if (header == NULL || strncasecmp(header, "Bearer ", 7) != 0) {
-        refuse(call, 401, NULL, "a bearer token is needed", none, LK_OK);
+        refuse(call, 401, NULL, "a bearer token is needed", NULL, none, LK_OK);
         return none;
     }
     header += 7;
@@ -71,49 +69,15 @@ text_put(char *out, size_t size, struct lk_span text)
     out[len] = '\0';
 }
 
-/** Is the subject still there, active, and of this generation? */
-static enum lk_err
-subject_check(struct http_call *call, const struct lk_claims *claims)
-{
-    enum store_state state;
-    uint64_t generation;
-    enum lk_err err;
-
-    if (claims->type.len > 0) {
-        struct store_device device;
-
-        err = store_device_get(call->db, claims->subject, &device);
-        state = device.state, generation = device.generation;
-    } else {
-        struct store_client client;
-
-        err = store_client_get(call->db, claims->subject, &client);
-        state = client.state, generation = client.generation;
-    }
-    if (err != LK_OK)
-        return err == LK_ERR_NOT_FOUND ? LK_ERR_REVOKED : err;
-    if (state != STORE_ACTIVE || !claims->has_generation || claims->generation < generation)
-        return LK_ERR_REVOKED;
-    return LK_OK;
-}
-
 static enum lk_err
 token_check(struct http_call *call, struct lk_span text, struct lk_buf scratch,
             struct lk_token *token)
 {
-    const struct lk_issuer issuer = {
-        .url = lk_span_text(call->config->issuer), .own = true, .typ = LK_SPAN("at+jwt")};
-    const struct lk_verifier verifier = {.keys = ring_keys(call->service->ring),
-                                         .issuers = &issuer,
-                                         .issuer_count = 1,
-                                         .audience = LK_SPAN("latchkey-api"),
-                                         .leeway_s = LEEWAY_S};
-    enum lk_err err = lk_token_verify(&verifier, text, call->now_s, scratch, token);
+    enum lk_err err = inspect_token(call->service, call->config, call->db, text,
+                                    LK_SPAN("latchkey-api"), call->now_s, scratch, token);
 
     if (err == LK_OK && token->claims.cnf != LK_CNF_NONE)
         err = LK_ERR_BOUND; /* proof of possession is not offered on this interface */
-    if (err == LK_OK)
-        err = subject_check(call, &token->claims);
     return err;
 }
 
@@ -121,6 +85,18 @@ static bool
 is_world(enum lk_err err)
 {
     return err >= LK_ERR_IO;
+}
+
+bool
+auth_require(struct http_call *call, const char *scope)
+{
+    /* A device's audience latchkey-api is for its own matters only, whatever its type may do. */
+    if (!call->caller.is_device &&
+        lk_scope_list_covers(lk_span_text(call->caller.scopes), lk_span_text(scope)))
+        return true;
+    refuse(call, 403, "insufficient_scope", "the token does not hold the scope for this", scope,
+           (struct lk_span){NULL, 0}, LK_ERR_SCOPE);
+    return false;
 }
 
 bool
@@ -141,19 +117,13 @@ auth_check(struct http_call *call, const char *scope)
     if (err != LK_OK) {
         lk_log(LK_LOG_INFO, "api request=%s err=%s %s", call->request_id, lk_err_name(err),
                lk_err_text(err));
-        refuse(call, 401, "invalid_token", "the token is not valid here", LK_SPAN("-"), err);
+        refuse(call, 401, "invalid_token", "the token is not valid here", NULL, LK_SPAN("-"),
+               err);
         return false;
     }
     text_put(call->caller.id, sizeof(call->caller.id), token.claims.subject);
     text_put(call->caller.tenant, sizeof(call->caller.tenant), token.claims.tenant);
     text_put(call->caller.scopes, sizeof(call->caller.scopes), token.claims.scope);
     call->caller.is_device = token.claims.type.len > 0;
-    /* A device's audience latchkey-api is for its own matters only, whatever its type may do. */
-    if (call->caller.is_device ||
-        !lk_scope_list_covers(lk_span_text(call->caller.scopes), lk_span_text(scope))) {
-        refuse(call, 403, "insufficient_scope", "the token does not hold the scope for this",
-               (struct lk_span){NULL, 0}, LK_ERR_SCOPE);
-        return false;
-    }
-    return true;
+    return auth_require(call, scope);
 }

@@ -79,6 +79,8 @@ void router_run(const struct router *router, struct http_call *call);
 
 /* auth.c: the bearer token of a management call. false: the refusal was sent. */
 LK_MUST_CHECK bool auth_check(struct http_call *call, const char *scope);
+/** One scope more, of a caller that passed auth_check(). */
+LK_MUST_CHECK bool auth_require(struct http_call *call, const char *scope);
 
 /* idempotency.c */
 /** @return true: go on; false: an answer was sent. */

@@ -7,7 +7,7 @@
 #include "form.h"
 #include "json.h"
 
-#define ROUTES_MAX 64
+#define ROUTES_MAX 96
 
 struct router {
     const struct http_route *route[ROUTES_MAX];
@@ -201,6 +201,11 @@ body_open(struct http_call *call)
         return json_open(call, false);
     case HTTP_BODY_JSON:
         return json_open(call, true);
+    case HTTP_BODY_JSON_IF_ANY:
+        if (call_inner(call)->raw_body.len > 0)
+            return json_open(call, true);
+        call->body = json_object();
+        return call->body != NULL;
     }
     return false;
 }

@@ -51,7 +51,12 @@ typedef void (*http_handler_fn)(struct http_call *call);
 typedef enum lk_err (*http_write_fn)(struct store_db *db, struct http_call *call);
 typedef void (*http_done_fn)(struct http_call *call);
 
-enum http_body { HTTP_BODY_NONE, HTTP_BODY_JSON, HTTP_BODY_OWN /* the handler reads it */ };
+enum http_body {
+    HTTP_BODY_NONE,
+    HTTP_BODY_JSON,
+    HTTP_BODY_JSON_IF_ANY, /* none is as good as {} */
+    HTTP_BODY_OWN          /* the handler reads it */
+};
 
 struct http_route {
     const char *method;

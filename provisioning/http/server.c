@@ -28,7 +28,7 @@
 
 #define LISTEN_BACKLOG  1024
 #define STOP_TIME_MS    10000 /* how long accepted requests may take when the server stops */
-#define EVHTTP_TIME_S   60    /* evhttp's own: between two bytes */
+#define EVHTTP_TIME_S   90    /* evhttp's own: between two bytes; longer than ours wait for news */
 #define TICK_S          1
 #define SESSION_TICKETS 1 /* OpenSSL sends two by default; a device uses one */
 

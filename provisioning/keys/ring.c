@@ -1,5 +1,6 @@
 #include "ring.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,16 +9,19 @@
 #include <latchkey/host/log.h>
 #include <latchkey/jwk.h>
 
-/* Sealed form: x || y || d for ES256, x || d for EdDSA. */
-#define KEY_BYTES_MAX 96
 #define JWK_TEXT_MAX  512
 #define KID_BYTES     8 /* of the thumbprint: 11 characters */
 
 struct ring {
+    atomic_uint holders;
     struct lk_keyset set;
-    const struct lk_key *signer;
+    size_t signer_count; /* in the order in which they begin to sign */
+    struct {
+        const struct lk_key *key;
+        int64_t from_s;
+    } signer[KEYS_MAX];
     size_t jwks_len;
-    uint8_t jwks[LK_KEYS_MAX * JWK_TEXT_MAX];
+    uint8_t jwks[KEYS_MAX * JWK_TEXT_MAX];
 };
 
 /* --- Bytes of a key ------------------------------------------------------------------------- */
@@ -59,6 +63,15 @@ key_import(enum lk_alg alg, struct lk_span bytes, struct lk_key *key)
     return LK_ERR_KEY;
 }
 
+static void
+ring_free(struct ring *ring)
+{
+    if (ring == NULL)
+        return;
+    lk_keyset_wipe(&ring->set);
+    free(ring);
+}
+
 /* --- Making one ------------------------------------------------------------------------------ */
 
 static enum lk_err
@@ -78,33 +91,45 @@ kid_make(struct lk_key *key)
 static enum lk_err
 key_put(struct store_db *db, void *arg)
 {
-    return store_key_put(db, arg);
+    const struct ring_key *made = arg;
+
+    return store_key_put(db, &made->row);
 }
 
 enum lk_err
-ring_generate(struct store *store, const struct seal *seal, enum lk_alg alg, int64_t now_s)
+ring_make(const struct seal *seal, enum lk_alg alg, int64_t now_s, int64_t signs_from_s,
+          struct ring_key *out)
 {
     struct lk_key key;
-    struct store_key row = {.alg = (int)alg, .signs = true, .created_s = now_s};
-    uint8_t plain[KEY_BYTES_MAX], sealed[KEY_BYTES_MAX + LK_SEAL_OVERHEAD];
+    uint8_t plain[KEY_BYTES_MAX];
     size_t len;
     enum lk_err err = lk_crypto_generate(alg, &key);
 
+    memset(out, 0, sizeof(*out));
     if (err != LK_OK)
         return err;
     err = kid_make(&key);
     if (err != LK_OK)
         goto out;
-    memcpy(row.kid, key.kid, key.kid_len);
+    out->row = (struct store_key){
+        .alg = (int)alg, .signs = true, .created_s = now_s, .signs_from_s = signs_from_s};
+    memcpy(out->row.kid, key.kid, key.kid_len);
     len = key_export(&key, plain);
     err = seal_put(seal, SEAL_SIGNING_KEY, lk_key_kid(&key), lk_span_of(plain, len),
-                   LK_BUF_OF(sealed), &row.sealed);
-    if (err == LK_OK)
-        err = store_write_wait(store, key_put, &row);
+                   LK_BUF_OF(out->sealed), &out->row.sealed);
 out:
     lk_wipe(plain, sizeof(plain));
     lk_key_wipe(&key);
     return err;
+}
+
+enum lk_err
+ring_generate(struct store *store, const struct seal *seal, enum lk_alg alg, int64_t now_s)
+{
+    struct ring_key made;
+    enum lk_err err = ring_make(seal, alg, now_s, now_s, &made);
+
+    return err == LK_OK ? store_write_wait(store, key_put, &made) : err;
 }
 
 /* --- Loading -----------------------------------------------------------------------------------
@@ -112,9 +137,13 @@ out:
 
 struct loading {
     const struct seal *seal;
-    struct lk_key keys[LK_KEYS_MAX];
+    struct lk_key keys[KEYS_MAX];
     size_t count;
-    char signer[LK_KID_MAX + 1]; /* the newest one that signs */
+    size_t signer_count;
+    struct {
+        char kid[LK_KID_MAX + 1];
+        int64_t from_s;
+    } signer[KEYS_MAX];
 };
 
 static enum lk_err
@@ -126,7 +155,7 @@ key_load(const struct store_key *row, void *arg)
     struct lk_span plain;
     enum lk_err err;
 
-    if (l->count == LK_KEYS_MAX)
+    if (l->count == KEYS_MAX)
         return LK_ERR_LIMIT;
     err = seal_get(l->seal, SEAL_SIGNING_KEY, lk_span_text(row->kid), row->sealed, LK_BUF_OF(room),
                    &plain);
@@ -146,8 +175,10 @@ key_load(const struct store_key *row, void *arg)
         return err;
     }
     l->count++;
-    if (row->signs)
-        memcpy(l->signer, row->kid, sizeof(l->signer));
+    if (row->signs) {
+        memcpy(l->signer[l->signer_count].kid, row->kid, sizeof(row->kid));
+        l->signer[l->signer_count++].from_s = row->signs_from_s;
+    }
     return LK_OK;
 }
 
@@ -171,6 +202,16 @@ jwks_write(struct ring *ring)
     return err;
 }
 
+static void
+signers_put(struct ring *ring, const struct loading *l)
+{
+    for (size_t i = 0; i < l->signer_count; i++) {
+        ring->signer[i].key = lk_keyset_get(&ring->set, 0, lk_span_text(l->signer[i].kid));
+        ring->signer[i].from_s = l->signer[i].from_s;
+    }
+    ring->signer_count = l->signer_count;
+}
+
 enum lk_err
 ring_open(struct store_db *db, const struct seal *seal, struct ring **out)
 {
@@ -191,35 +232,43 @@ ring_open(struct store_db *db, const struct seal *seal, struct ring **out)
         err = jwks_write(ring);
     if (err != LK_OK)
         goto out;
-    ring->signer =
-        l->signer[0] == '\0' ? NULL : lk_keyset_get(&ring->set, 0, lk_span_text(l->signer));
-    if (ring->signer == NULL) {
+    signers_put(ring, l);
+    if (ring->signer_count == 0) {
         err = LK_ERR_NOT_FOUND;
         goto out;
     }
+    atomic_init(&ring->holders, 1);
     *out = ring;
     ring = NULL;
 out:
     for (size_t i = 0; l != NULL && i < l->count; i++)
         lk_key_wipe(&l->keys[i]);
     free(l);
-    ring_close(ring);
+    ring_free(ring);
     return err;
+}
+
+void
+ring_hold(struct ring *ring)
+{
+    atomic_fetch_add(&ring->holders, 1);
 }
 
 void
 ring_close(struct ring *ring)
 {
-    if (ring == NULL)
-        return;
-    lk_keyset_wipe(&ring->set);
-    free(ring);
+    if (ring != NULL && atomic_fetch_sub(&ring->holders, 1) == 1)
+        ring_free(ring);
 }
 
 const struct lk_key *
-ring_signer(const struct ring *ring)
+ring_signer(const struct ring *ring, int64_t now_s)
 {
-    return ring->signer;
+    size_t at = 0; /* a clock that was set back must not leave us without a key */
+
+    while (at + 1 < ring->signer_count && ring->signer[at + 1].from_s <= now_s)
+        at++;
+    return ring->signer[at].key;
 }
 
 const struct lk_keyset *

@@ -32,6 +32,34 @@ secret_is_right(struct lk_span secret, const uint8_t stored[32], bool is_known)
     return is_right && is_known;
 }
 
+uint64_t
+device_generation_floor(const struct store_device *device, int64_t now_s)
+{
+    return device->generation - (device->old_until_s > now_s ? 1 : 0);
+}
+
+uint64_t
+client_generation_floor(const struct store_client *client, int64_t now_s)
+{
+    return client->generation - (client->old_until_s > now_s ? 1 : 0);
+}
+
+/** The newest secret, or the one before while it is valid. Both are always compared. */
+static bool
+secret_check(struct principal *p, struct lk_span secret, bool is_known, int64_t now_s)
+{
+    const uint8_t *hash = p->is_device ? p->device.secret_hash : p->client.secret_hash;
+    const uint8_t *old = p->is_device ? p->device.old_hash : p->client.old_hash;
+    uint64_t newest = p->is_device ? p->device.generation : p->client.generation;
+    uint64_t floor = p->is_device ? device_generation_floor(&p->device, now_s)
+                                  : client_generation_floor(&p->client, now_s);
+    bool is_newest = secret_is_right(secret, hash, is_known);
+    bool is_old = secret_is_right(secret, old, is_known) && floor < newest;
+
+    p->generation = is_newest ? newest : floor;
+    return is_newest || is_old;
+}
+
 static bool
 refuse(struct http_call *call, const struct token_request *request, struct lk_span id)
 {
@@ -57,13 +85,13 @@ caller_set(struct http_call *call, const struct principal *p)
 }
 
 bool
-client_authenticate(struct http_call *call, const struct token_request *request,
+client_authenticate(struct http_call *call, const struct token_request *request, const char *what,
                     struct principal *p)
 {
     enum lk_err err;
     bool is_right;
 
-    http_audit(call, "token.issue", request->id);
+    http_audit(call, what, request->id);
     if (request->id.ptr == NULL || request->secret.ptr == NULL || !lk_id_is_valid(request->id)) {
         oauth_refuse(call, request, OAUTH_INVALID_CLIENT, "client authentication is missing");
         return false;
@@ -73,9 +101,7 @@ client_authenticate(struct http_call *call, const struct token_request *request,
         http_fail(call, err);
         return false;
     }
-    is_right =
-        secret_is_right(request->secret,
-                        p->is_device ? p->device.secret_hash : p->client.secret_hash, err == LK_OK);
+    is_right = secret_check(p, request->secret, err == LK_OK, call->now_s);
     if (!is_right || (p->is_device ? p->device.state : p->client.state) != STORE_ACTIVE)
         return refuse(call, request, request->id);
     guess_passed(call->service->guess, request->id, call->from);

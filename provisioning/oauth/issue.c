@@ -41,6 +41,7 @@ oauth_issue(struct service *service, const struct issue *issue, int64_t now_s, s
             struct issued *out)
 {
     struct config *config = service_config_hold(service);
+    struct ring *ring = service_ring_hold(service);
     uint8_t token_id[16];
     struct lk_span jti = {NULL, 0};
     struct lk_claims claims;
@@ -53,13 +54,15 @@ oauth_issue(struct service *service, const struct issue *issue, int64_t now_s, s
     if (err == LK_OK)
         err = claims_fill(config, issue, now_s, lk_span_of(token_id, sizeof(token_id)), &claims);
     if (err == LK_OK)
-        err = lk_token_issue(&claims, issue->format, ring_signer(service->ring), room, &out->token);
+        err = lk_token_issue(&claims, issue->format, ring_signer(ring, now_s), room, &out->token);
+    ring_close(ring);
     config_drop(config);
     if (err != LK_OK) {
         memset(out, 0, sizeof(*out));
         return err;
     }
     out->jti[jti.len] = '\0';
+    memcpy(out->id, token_id, sizeof(out->id));
     out->expires_s = claims.expires_s;
     return LK_OK;
 }

@@ -26,6 +26,7 @@ struct issued {
     struct lk_span token; /* JWT text or raw CWT, inside the room */
     int64_t expires_s;
     char jti[24]; /* base64url, for the audit */
+    uint8_t id[16];
 };
 
 /** @param room  LK_TOKEN_MAX suffices. */

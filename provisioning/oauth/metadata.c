@@ -16,8 +16,11 @@
 static void
 jwks_get(struct http_call *call)
 {
+    struct ring *ring = service_ring_hold(call->service);
+
     http_header(call, "Cache-Control", PUBLIC_FOR);
-    http_answer_bytes(call, 200, "application/jwk-set+json", ring_jwks(call->service->ring));
+    http_answer_bytes(call, 200, "application/jwk-set+json", ring_jwks(ring));
+    ring_close(ring);
 }
 
 static json_t *
@@ -61,18 +64,25 @@ scopes_supported(const struct config *config)
 static void
 metadata_get(struct http_call *call)
 {
+    static const char *const methods[] = {"token_endpoint_auth_methods_supported",
+                                          "revocation_endpoint_auth_methods_supported",
+                                          "introspection_endpoint_auth_methods_supported"};
     const struct config *config = call->config;
     json_t *body = json_object();
 
     json_object_set_new(body, "issuer", json_string(config->issuer));
     json_object_set_new(body, "token_endpoint", url_below(config->issuer, "/oauth/token"));
+    json_object_set_new(body, "revocation_endpoint", url_below(config->issuer, "/oauth/revoke"));
+    json_object_set_new(body, "introspection_endpoint",
+                        url_below(config->issuer, "/oauth/introspect"));
     json_object_set_new(body, "jwks_uri", url_below(config->issuer, "/.well-known/jwks.json"));
     json_object_set_new(body, "scopes_supported", scopes_supported(config));
     json_object_set_new(body, "response_types_supported", json_array());
     json_object_set_new(body, "grant_types_supported",
                         json_pack("[s, s]", "client_credentials", "refresh_token"));
-    json_object_set_new(body, "token_endpoint_auth_methods_supported",
-                        json_pack("[s, s]", "client_secret_basic", "client_secret_post"));
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+        json_object_set_new(body, methods[i],
+                            json_pack("[s, s]", "client_secret_basic", "client_secret_post"));
     http_header(call, "Cache-Control", PUBLIC_FOR);
     http_answer(call, 200, body);
 }
@@ -82,6 +92,8 @@ oauth_add_routes(struct router *router)
 {
     static const struct http_route routes[] = {
         {"POST", "/oauth/token", NULL, HTTP_BODY_OWN, oauth_token},
+        {"POST", "/oauth/revoke", NULL, HTTP_BODY_OWN, oauth_revoke},
+        {"POST", "/oauth/introspect", NULL, HTTP_BODY_OWN, oauth_introspect},
         {"GET", "/.well-known/jwks.json", NULL, HTTP_BODY_NONE, jwks_get},
         {"GET", "/.well-known/oauth-authorization-server", NULL, HTTP_BODY_NONE, metadata_get},
     };

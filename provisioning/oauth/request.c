@@ -267,6 +267,55 @@ header_take(struct http_call *call, struct token_request *request, const char **
 }
 
 bool
+request_parse_form(struct http_call *call, struct token_request *request, struct http_form *form)
+{
+    struct http_inner *in = call_inner(call);
+
+    if (!http_is_type(call, FORM_TYPE)) {
+        refuse_with(call, request, 415, OAUTH_INVALID_REQUEST,
+                    "Content-Type " FORM_TYPE " expected");
+        return false;
+    }
+    if (in->raw_body.len > HTTP_TOKEN_BODY_MAX) {
+        refuse_with(call, request, 413, OAUTH_INVALID_REQUEST, "the body is too long");
+        return false;
+    }
+    if (form_parse((char *)(uintptr_t)in->raw_body.ptr, in->raw_body.len, form) == LK_OK)
+        return true;
+    oauth_refuse(call, request, OAUTH_INVALID_REQUEST,
+                 "the body is not a form of valid UTF-8, or names a parameter twice");
+    return false;
+}
+
+bool
+request_take_header(struct http_call *call, struct token_request *request)
+{
+    const char *why = "";
+    enum oauth_error error = header_take(call, request, &why);
+
+    if (error != OAUTH_OK)
+        oauth_refuse(call, request, error, why);
+    return error == OAUTH_OK;
+}
+
+bool
+request_take_form(struct http_call *call, struct token_request *request, struct http_form *form)
+{
+    const char *why = "";
+    enum oauth_error error;
+
+    if (!request_parse_form(call, request, form))
+        return false;
+    error = header_take(call, request, &why);
+    if (error == OAUTH_OK)
+        error = form_credentials(form, request, &why);
+    if (error == OAUTH_OK)
+        return true;
+    oauth_refuse(call, request, error, why);
+    return false;
+}
+
+bool
 request_take(struct http_call *call, struct token_request *request)
 {
     struct http_inner *in = call_inner(call);

@@ -52,6 +52,15 @@ struct token_answer {
 /** Read the request of a call. false: it was refused. `request` lives as long as the call. */
 LK_MUST_CHECK bool request_take(struct http_call *call, struct token_request *request);
 
+/** For forms that are no token requests. Each: false, it was refused.
+ * parse_form: the form only; take_header: the credentials in Authorization, if there are some;
+ * take_form: the form and the credentials, wherever they stand. */
+LK_MUST_CHECK bool request_parse_form(struct http_call *call, struct token_request *request,
+                                      struct http_form *form);
+LK_MUST_CHECK bool request_take_header(struct http_call *call, struct token_request *request);
+LK_MUST_CHECK bool request_take_form(struct http_call *call, struct token_request *request,
+                                     struct http_form *form);
+
 /** Send (or set) the answer in the encoding of the request. */
 LK_MUST_CHECK enum lk_err answer_send(struct http_call *call, const struct token_request *request,
                                       const struct token_answer *answer);

@@ -25,6 +25,7 @@ struct grant {
     struct store_children children;
     char scopes[LK_SCOPE_MAX + 1]; /* that this token gets */
     unsigned audience;
+    uint64_t generation; /* of this token */
     struct issued issued;
     struct token_answer answer;
     uint8_t token[LK_TOKEN_MAX];
@@ -173,7 +174,7 @@ family_find(struct http_call *call)
         return false;
     }
     if (err != LK_OK || strcmp(g->family.device, p->device.id) != 0 ||
-        g->family.generation != p->device.generation)
+        g->family.generation < device_generation_floor(&p->device, call->now_s))
         return refuse(call, OAUTH_INVALID_GRANT, "the refresh token is not valid");
     return true;
 }
@@ -193,10 +194,11 @@ family_begin(struct store_db *db, struct http_call *call)
     snprintf(f->device, sizeof(f->device), "%s", g->principal.device.id);
     memcpy(f->scopes, g->scopes, sizeof(f->scopes));
     f->audience = g->audience;
-    f->generation = g->principal.device.generation;
+    f->generation = g->principal.generation;
     f->counter = 1;
     f->created_s = call->now_s;
     f->expires_s = call->now_s + call->config->refresh_lifetime_s;
+    store_family_note(f, g->issued.id, g->issued.expires_s, call->now_s);
     return store_family_put(db, f, REFRESH_FAMILIES_MAX);
 }
 
@@ -222,15 +224,15 @@ family_rotate(struct store_db *db, struct http_call *call)
     switch (refresh_judge(&g->family, g->presented.counter, lk_clock_wall_ms(),
                           call->config->refresh_lifetime_s, call->config->refresh_grace_s)) {
     case REFRESH_ROTATED:
-        return store_family_update(db, &g->family);
     case REFRESH_REPEATED:
-        return LK_OK;
+        store_family_note(&g->family, g->issued.id, g->issued.expires_s, call->now_s);
+        return store_family_update(db, &g->family);
     case REFRESH_REUSED:
         lk_log(LK_LOG_WARN,
                "oauth device=%s request=%s an old refresh token was used again: its"
-               " family is revoked",
+               " family and its access tokens are revoked",
                g->principal.device.id, call->request_id);
-        err = store_family_update(db, &g->family);
+        err = store_family_revoke(db, &g->family, call->now_s);
         return err == LK_OK ? family_refuse(call, true) : err;
     case REFRESH_DEAD:
         break;
@@ -250,6 +252,12 @@ grant_write(struct store_db *db, struct http_call *call)
         err = family_rotate(db, call);
     else if (g->principal.is_device)
         err = family_begin(db, call);
+    if (err == LK_OK && http_status(call) == 0)
+        err = store_token_issued(db, g->principal.is_device ? STORE_DEVICE : STORE_CLIENT,
+                                 lk_span_text(call->caller.id), g->generation, g->issued.expires_s,
+                                 call->now_s);
+    if (err == LK_ERR_STATE)
+        err = LK_ERR_BUSY; /* revoked in this moment: whoever asks again is told why */
     if (err != LK_OK || http_status(call) != 0)
         return err;
     if (g->principal.is_device) {
@@ -277,6 +285,15 @@ children_load(struct http_call *call, struct grant *g)
     return LK_OK;
 }
 
+/** That of the secret; and of the family, if that is of an older one. */
+static uint64_t
+generation_decide(const struct grant *g)
+{
+    if (g->request.grant == OAUTH_REFRESH_TOKEN && g->family.generation < g->principal.generation)
+        return g->family.generation;
+    return g->principal.generation;
+}
+
 static enum lk_err
 grant_sign(struct http_call *call)
 {
@@ -288,7 +305,7 @@ grant_sign(struct http_call *call)
                                                : (struct lk_span){NULL, 0},
                           .scopes = lk_span_text(g->scopes),
                           .audience = g->audience,
-                          .generation = p->is_device ? p->device.generation : p->client.generation,
+                          .generation = g->generation,
                           .lifetime_s = lifetime_decide(g),
                           .format = g->request.format,
                           .children = p->is_device ? &g->children : NULL};
@@ -317,7 +334,7 @@ oauth_token(struct http_call *call)
         http_fail(call, LK_ERR_NOMEM);
         return;
     }
-    if (!request_take(call, &g->request) || !client_authenticate(call, &g->request, &g->principal))
+    if (!request_take(call, &g->request) || !client_authenticate(call, &g->request, "token.issue", &g->principal))
         return;
     if (g->principal.kind == NULL) {
         refuse(call, OAUTH_UNAUTHORIZED_CLIENT,
@@ -330,6 +347,7 @@ oauth_token(struct http_call *call)
                                                            ? lk_span_text(g->family.scopes)
                                                            : scopes_held(&g->principal)))
         return;
+    g->generation = generation_decide(g);
     err = grant_sign(call);
     if (err != LK_OK) {
         http_fail(call, err);

@@ -6,6 +6,7 @@
 #include <latchkey/id.h>
 #include <latchkey/scope.h>
 
+#include "../http/call.h"
 #include "common.h"
 
 static json_t *
@@ -232,6 +233,165 @@ client_list(struct http_call *call)
     }
 }
 
+/* --- Acting on one client --------------------------------------------------------------------- */
+
+struct act {
+    enum lk_err (*run)(struct store_db *db, struct http_call *call);
+    struct store_client client; /* as it was when the call came */
+    struct secret secret;
+    int64_t old_until_s;
+};
+
+static enum lk_err
+client_own(struct store_db *db, struct http_call *call, struct store_client *client)
+{
+    enum lk_err err = store_client_get(db, call->param[0], client);
+
+    if (err == LK_OK && strcmp(client->tenant, call->caller.tenant) != 0)
+        err = LK_ERR_NOT_FOUND;
+    return err;
+}
+
+/** On the writer's thread. The answer is the client, unless `run` set another. */
+static enum lk_err
+act_write(struct store_db *db, struct http_call *call)
+{
+    struct act *act = call->op;
+    enum lk_err err = client_own(db, call, &act->client);
+
+    if (err == LK_ERR_NOT_FOUND)
+        return http_problem_in(call, 404, "client_not_found", "no client has this id");
+    if (err == LK_OK)
+        err = act->run(db, call);
+    if (err == LK_OK && http_status(call) == 0)
+        http_answer(call, 200, client_json(call->config, &act->client));
+    return err;
+}
+
+/** false: refused. The audit knows of it. */
+static bool
+act_open(struct http_call *call, const char *what,
+         enum lk_err (*run)(struct store_db *db, struct http_call *call))
+{
+    struct act *act = http_room(call, sizeof(*act));
+    enum lk_err err;
+
+    call->op = act;
+    if (act == NULL) {
+        http_fail(call, LK_ERR_NOMEM);
+        return false;
+    }
+    act->run = run;
+    http_audit(call, what, call->param[0]);
+    err = client_own(call->db, call, &act->client);
+    if (err == LK_ERR_NOT_FOUND)
+        http_problem(call, 404, "client_not_found", "no client has this id");
+    else if (err != LK_OK)
+        http_fail(call, err);
+    return err == LK_OK;
+}
+
+/** Nobody locks himself out: there may be nobody left to let him in. */
+static bool
+is_another(struct http_call *call)
+{
+    if (!lk_span_equal(call->param[0], lk_span_text(call->caller.id)))
+        return true;
+    http_problem(call, 409, "own_client", "a client cannot suspend or delete itself");
+    return false;
+}
+
+static enum lk_err
+suspend_run(struct store_db *db, struct http_call *call)
+{
+    struct act *act = call->op;
+
+    return store_client_set_state(db, call->param[0], STORE_SUSPENDED, call->now_s, &act->client);
+}
+
+static void
+client_suspend(struct http_call *call)
+{
+    if (act_open(call, "client.suspend", suspend_run) && is_another(call))
+        http_write(call, act_write, NULL);
+}
+
+static enum lk_err
+resume_run(struct store_db *db, struct http_call *call)
+{
+    struct act *act = call->op;
+
+    return store_client_set_state(db, call->param[0], STORE_ACTIVE, call->now_s, &act->client);
+}
+
+static void
+client_resume(struct http_call *call)
+{
+    if (act_open(call, "client.resume", resume_run))
+        http_write(call, act_write, NULL);
+}
+
+static enum lk_err
+delete_run(struct store_db *db, struct http_call *call)
+{
+    enum lk_err err = store_client_delete(db, call->param[0], call->now_s);
+
+    if (err == LK_OK)
+        http_answer_bytes(call, 204, "application/json", (struct lk_span){NULL, 0});
+    return err;
+}
+
+static void
+client_delete(struct http_call *call)
+{
+    if (act_open(call, "client.delete", delete_run) && is_another(call))
+        http_write(call, act_write, NULL);
+}
+
+static enum lk_err
+secret_run(struct store_db *db, struct http_call *call)
+{
+    struct act *act = call->op;
+    enum lk_err err =
+        store_secret_replace(db, STORE_CLIENT, call->param[0], act->secret.hash,
+                             (struct lk_span){NULL, 0}, act->old_until_s, call->now_s);
+
+    if (err == LK_OK)
+        http_answer(call, 200, secret_json(&act->secret, act->old_until_s, call->now_s));
+    return err;
+}
+
+/** Whoever sets a secret can be that client from then on: he must hold all that it holds. */
+static bool
+is_held(struct http_call *call)
+{
+    const struct act *act = call->op;
+    const struct config_kind *role = config_role(call->config, lk_span_text(act->client.role));
+
+    if (role != NULL)
+        return scopes_are_held(call, role, act->client.scopes);
+    http_problem(call, 409, "role_not_configured", "the role of this client is not configured");
+    return false;
+}
+
+static void
+client_secret(struct http_call *call)
+{
+    struct act *act;
+    enum lk_err err;
+
+    if (!act_open(call, "client.rotate", secret_run) || !is_held(call))
+        return;
+    act = call->op;
+    if (!overlap_take(call, &act->old_until_s))
+        return;
+    err = secret_generate(&act->secret);
+    if (err == LK_OK)
+        http_write(call, act_write, NULL);
+    else
+        http_fail(call, err);
+}
+
 enum lk_err
 clients_add_routes(struct router *router)
 {
@@ -239,6 +399,11 @@ clients_add_routes(struct router *router)
         {"POST", "/v1/clients", "clients:write", HTTP_BODY_JSON, client_create},
         {"GET", "/v1/clients", "clients:write", HTTP_BODY_NONE, client_list},
         {"GET", "/v1/clients/{id}", "clients:write", HTTP_BODY_NONE, client_get},
+        {"DELETE", "/v1/clients/{id}", "clients:write", HTTP_BODY_NONE, client_delete},
+        {"POST", "/v1/clients/{id}/suspend", "clients:write", HTTP_BODY_NONE, client_suspend},
+        {"POST", "/v1/clients/{id}/resume", "clients:write", HTTP_BODY_NONE, client_resume},
+        {"POST", "/v1/clients/{id}/secret", "clients:write", HTTP_BODY_JSON_IF_ANY,
+         client_secret},
     };
 
     return router_add(router, routes, sizeof(routes) / sizeof(routes[0]));

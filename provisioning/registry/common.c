@@ -18,7 +18,15 @@ text_of(char *out, size_t size, struct lk_span text)
 const char *
 state_name(enum store_state state)
 {
-    return state == STORE_ACTIVE ? "active" : "suspended";
+    switch (state) {
+    case STORE_ACTIVE:
+        return "active";
+    case STORE_SUSPENDED:
+        return "suspended";
+    case STORE_DELETED:
+        return "deleted";
+    }
+    return "";
 }
 
 /* --- Ids ----------------------------------------------------------------------------------------
@@ -117,6 +125,25 @@ secret_psk(const struct seal *seal, const struct secret *secret, struct lk_span 
         err = seal_put(seal, SEAL_PSK, id, lk_span_of(psk, sizeof(psk)), room, sealed);
     lk_wipe(psk, sizeof(psk));
     return err;
+}
+
+bool
+overlap_take(struct http_call *call, int64_t *old_until_s)
+{
+    struct json_take take;
+    int64_t overlap_s;
+
+    json_take_open(&take, call);
+    overlap_s = json_take_int(&take, "overlap_s", 0, 0, OVERLAP_MAX_S);
+    *old_until_s = overlap_s == 0 ? 0 : call->now_s + overlap_s;
+    return json_take_close(&take);
+}
+
+json_t *
+secret_json(const struct secret *secret, int64_t old_until_s, int64_t now_s)
+{
+    return json_pack("{s:s, s:I}", "secret", secret->text, "old_valid_until",
+                     (json_int_t)(old_until_s == 0 ? now_s : old_until_s));
 }
 
 /* --- Pages

@@ -32,6 +32,12 @@ LK_MUST_CHECK enum lk_err secret_psk(const struct seal *seal, const struct secre
 
 #define PSK_SEALED_MAX (32 + LK_SEAL_OVERHEAD)
 
+/** `overlap_s` of a body that replaces a secret: until when the old one works; 0: not at all.
+ * false: a problem was sent. */
+LK_MUST_CHECK bool overlap_take(struct http_call *call, int64_t *old_until_s);
+/** {secret, old_valid_until} */
+json_t *secret_json(const struct secret *secret, int64_t old_until_s, int64_t now_s);
+
 /** A cursor stands for the last id of a page and is opaque to clients. */
 LK_MUST_CHECK enum lk_err cursor_write(struct lk_span id, char out[LIST_CURSOR_MAX]);
 LK_MUST_CHECK enum lk_err cursor_read(struct lk_span cursor, struct lk_buf room,

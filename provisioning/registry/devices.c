@@ -5,6 +5,7 @@
 
 #include <latchkey/id.h>
 
+#include "../http/call.h"
 #include "common.h"
 
 /* --- As JSON
@@ -141,7 +142,8 @@ parent_check(struct store_db *db, struct http_call *call, const char *id)
     enum lk_err err = store_device_get(db, lk_span_text(id), &parent);
 
     if (err == LK_ERR_NOT_FOUND ||
-        (err == LK_OK && strcmp(parent.tenant, call->caller.tenant) != 0))
+        (err == LK_OK && (strcmp(parent.tenant, call->caller.tenant) != 0 ||
+                          parent.state == STORE_DELETED)))
         return http_problem_in(call, 409, "no_such_parent", "the parent is not registered");
     if (err == LK_OK)
         err = store_children_count(db, lk_span_text(id), &children);
@@ -227,8 +229,9 @@ device_get(struct http_call *call)
     struct store_device device;
     enum lk_err err = store_device_get(call->db, call->param[0], &device);
 
-    /* Another tenant's device does not exist. */
-    if (err == LK_OK && strcmp(device.tenant, call->caller.tenant) != 0)
+    /* Another tenant's device does not exist; nor does a deleted one, but for a list of those. */
+    if (err == LK_OK &&
+        (strcmp(device.tenant, call->caller.tenant) != 0 || device.state == STORE_DELETED))
         err = LK_ERR_NOT_FOUND;
     if (err == LK_ERR_NOT_FOUND)
         http_problem(call, 404, "device_not_found", "no device has this id");
@@ -248,8 +251,10 @@ state_take(struct http_call *call, enum store_state *state)
         *state = STORE_ACTIVE;
     else if (lk_span_is(text, "suspended"))
         *state = STORE_SUSPENDED;
+    else if (lk_span_is(text, "deleted"))
+        *state = STORE_DELETED;
     else if (text.ptr != NULL)
-        http_problem(call, 400, "invalid_query", "state is active or suspended");
+        http_problem(call, 400, "invalid_query", "state is active, suspended or deleted");
     return text.ptr == NULL || *state != 0;
 }
 
@@ -317,52 +322,211 @@ device_count(struct http_call *call)
         http_fail(call, err);
 }
 
-/* --- Suspending and resuming
- * --------------------------------------------------------------------------------- */
+/* --- Acting on one device -------------------------------------------------------------------- */
 
-/** On the writer's thread. */
+struct act {
+    enum lk_err (*run)(struct store_db *db, struct http_call *call);
+    bool also_deleted; /* acts on deleted ones too */
+    struct secret secret;
+    int64_t old_until_s;
+    uint8_t psk_room[PSK_SEALED_MAX];
+    struct lk_span psk;
+};
+
+/** The caller's device, for a write. LK_ERR_DENIED: refused. */
 static enum lk_err
-state_write(struct store_db *db, struct http_call *call)
+device_own(struct store_db *db, struct http_call *call, bool also_deleted,
+           struct store_device *device)
 {
-    const enum store_state *state = call->op;
-    struct store_device device;
-    enum lk_err err = store_device_get(db, call->param[0], &device);
+    enum lk_err err = store_device_get(db, call->param[0], device);
 
     if (err == LK_ERR_NOT_FOUND ||
-        (err == LK_OK && strcmp(device.tenant, call->caller.tenant) != 0))
+        (err == LK_OK && (strcmp(device->tenant, call->caller.tenant) != 0 ||
+                          (device->state == STORE_DELETED && !also_deleted))))
         return http_problem_in(call, 404, "device_not_found", "no device has this id");
+    return err;
+}
+
+/** On the writer's thread. The answer is the device, unless `run` set another. */
+static enum lk_err
+act_write(struct store_db *db, struct http_call *call)
+{
+    const struct act *act = call->op;
+    struct store_device device;
+    enum lk_err err = device_own(db, call, act->also_deleted, &device);
+
     if (err == LK_OK)
-        err = store_device_set_state(db, call->param[0], *state, &device);
+        err = act->run(db, call);
+    if (err != LK_OK || http_status(call) != 0)
+        return err;
+    err = store_device_get(db, call->param[0], &device);
     if (err == LK_OK)
         http_answer(call, 200, device_json(call->config, &device));
     return err;
 }
 
-static void
-state_set(struct http_call *call, enum store_state state, const char *what)
+static struct act *
+act_new(struct http_call *call)
 {
-    enum store_state *op = http_room(call, sizeof(*op));
-
-    if (op == NULL) {
+    call->op = http_room(call, sizeof(struct act));
+    if (call->op == NULL)
         http_fail(call, LK_ERR_NOMEM);
+    return call->op;
+}
+
+static void
+act_start(struct http_call *call, const char *what, bool also_deleted,
+          enum lk_err (*run)(struct store_db *db, struct http_call *call))
+{
+    struct act *act = call->op != NULL ? call->op : act_new(call);
+
+    if (act == NULL)
         return;
-    }
-    *op = state;
-    call->op = op;
+    act->run = run;
+    act->also_deleted = also_deleted;
     http_audit(call, what, call->param[0]);
-    http_write(call, state_write, NULL);
+    http_write(call, act_write, NULL);
+}
+
+static enum lk_err
+suspend_run(struct store_db *db, struct http_call *call)
+{
+    struct store_device device;
+
+    return store_device_set_state(db, call->param[0], STORE_SUSPENDED, call->now_s, &device);
 }
 
 static void
 device_suspend(struct http_call *call)
 {
-    state_set(call, STORE_SUSPENDED, "device.suspend");
+    act_start(call, "device.suspend", false, suspend_run);
+}
+
+static enum lk_err
+resume_run(struct store_db *db, struct http_call *call)
+{
+    struct store_device device;
+
+    return store_device_set_state(db, call->param[0], STORE_ACTIVE, call->now_s, &device);
 }
 
 static void
 device_resume(struct http_call *call)
 {
-    state_set(call, STORE_ACTIVE, "device.resume");
+    act_start(call, "device.resume", false, resume_run);
+}
+
+/** Its access tokens end, and with them its connections; it comes back with the next token. */
+static enum lk_err
+disconnect_run(struct store_db *db, struct http_call *call)
+{
+    return store_tokens_end(db, STORE_DEVICE, call->param[0], call->now_s, true);
+}
+
+static void
+device_disconnect(struct http_call *call)
+{
+    act_start(call, "device.disconnect", false, disconnect_run);
+}
+
+/** Refresh tokens too: it comes back with its secret only. */
+static enum lk_err
+revoke_run(struct store_db *db, struct http_call *call)
+{
+    return store_tokens_end(db, STORE_DEVICE, call->param[0], call->now_s, false);
+}
+
+static void
+device_revoke_tokens(struct http_call *call)
+{
+    act_start(call, "device.revoke-tokens", false, revoke_run);
+}
+
+static enum lk_err
+restore_run(struct store_db *db, struct http_call *call)
+{
+    return store_device_restore(db, call->param[0]);
+}
+
+static void
+device_restore(struct http_call *call)
+{
+    act_start(call, "device.restore", true, restore_run);
+}
+
+static enum lk_err
+secret_run(struct store_db *db, struct http_call *call)
+{
+    struct act *act = call->op;
+    enum lk_err err = store_secret_replace(db, STORE_DEVICE, call->param[0], act->secret.hash,
+                                           act->psk, act->old_until_s, call->now_s);
+    json_t *body;
+
+    if (err != LK_OK)
+        return err;
+    body = secret_json(&act->secret, act->old_until_s, call->now_s);
+    json_object_set_new(body, "psk_identity",
+                        json_stringn((const char *)call->param[0].ptr, call->param[0].len));
+    http_answer(call, 200, body);
+    return LK_OK;
+}
+
+static void
+device_secret(struct http_call *call)
+{
+    struct act *act = act_new(call);
+    enum lk_err err;
+
+    if (act == NULL || !overlap_take(call, &act->old_until_s))
+        return;
+    err = secret_generate(&act->secret);
+    if (err == LK_OK && lk_id_is_valid(call->param[0]))
+        err = secret_psk(call->service->seal, &act->secret, call->param[0],
+                         LK_BUF_OF(act->psk_room), &act->psk);
+    if (err == LK_OK)
+        act_start(call, "device.rotate", false, secret_run);
+    else
+        http_fail(call, err);
+}
+
+/* --- Deleting --------------------------------------------------------------------------------- */
+
+static enum lk_err
+answer_nothing(struct http_call *call, enum lk_err err)
+{
+    if (err == LK_OK)
+        http_answer_bytes(call, 204, "application/json", (struct lk_span){NULL, 0});
+    return err;
+}
+
+static enum lk_err
+delete_run(struct store_db *db, struct http_call *call)
+{
+    return answer_nothing(call, store_device_delete(db, call->param[0], call->now_s));
+}
+
+static enum lk_err
+purge_run(struct store_db *db, struct http_call *call)
+{
+    return answer_nothing(call, store_device_purge(db, call->param[0], call->now_s));
+}
+
+static void
+device_delete(struct http_call *call)
+{
+    static const char *const names[] = {"purge", NULL};
+    struct lk_span purge = http_query(call, "purge");
+
+    if (!http_query_only(call, names))
+        return;
+    if (purge.ptr != NULL && !lk_span_is(purge, "true") && !lk_span_is(purge, "false")) {
+        http_problem(call, 400, "invalid_query", "purge is true or false");
+        return;
+    }
+    if (!lk_span_is(purge, "true"))
+        act_start(call, "device.delete", true, delete_run);
+    else if (auth_require(call, "devices:purge"))
+        act_start(call, "device.purge", true, purge_run);
 }
 
 enum lk_err
@@ -373,8 +537,16 @@ devices_add_routes(struct router *router)
         {"GET", "/v1/devices", "devices:read", HTTP_BODY_NONE, device_list},
         {"GET", "/v1/devices/count", "devices:read", HTTP_BODY_NONE, device_count},
         {"GET", "/v1/devices/{id}", "devices:read", HTTP_BODY_NONE, device_get},
+        {"DELETE", "/v1/devices/{id}", "devices:write", HTTP_BODY_NONE, device_delete},
         {"POST", "/v1/devices/{id}/suspend", "devices:control", HTTP_BODY_NONE, device_suspend},
         {"POST", "/v1/devices/{id}/resume", "devices:control", HTTP_BODY_NONE, device_resume},
+        {"POST", "/v1/devices/{id}/restore", "devices:control", HTTP_BODY_NONE, device_restore},
+        {"POST", "/v1/devices/{id}/disconnect", "devices:control", HTTP_BODY_NONE,
+         device_disconnect},
+        {"POST", "/v1/devices/{id}/revoke-tokens", "devices:control", HTTP_BODY_NONE,
+         device_revoke_tokens},
+        {"POST", "/v1/devices/{id}/secret", "devices:control", HTTP_BODY_JSON_IF_ANY,
+         device_secret},
     };
 
     return router_add(router, routes, sizeof(routes) / sizeof(routes[0]));

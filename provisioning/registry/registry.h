@@ -8,5 +8,6 @@
 
 LK_MUST_CHECK enum lk_err devices_add_routes(struct router *router);
 LK_MUST_CHECK enum lk_err clients_add_routes(struct router *router);
+LK_MUST_CHECK enum lk_err denials_add_routes(struct router *router);
 
 #endif

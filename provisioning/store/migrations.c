@@ -137,6 +137,65 @@ static const char *const steps[] = {
 ") STRICT;"
 "CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit "
 "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;",
+
+/* 2: revocation: the feed, secrets that overlap, soft deletion, key rotation, denials */
+"CREATE TABLE meta ("
+"  name TEXT PRIMARY KEY,"
+"  value TEXT NOT NULL"
+") STRICT, WITHOUT ROWID;"
+"INSERT INTO meta VALUES ('feed_epoch', lower(hex(randomblob(16))));"
+"INSERT INTO meta VALUES ('feed_trimmed', '0');" /* the highest number that was trimmed */
+
+"CREATE TABLE feed ("
+"  seq INTEGER PRIMARY KEY AUTOINCREMENT," /* commit order; no number is given twice */
+"  kind INTEGER NOT NULL,"
+"  value TEXT NOT NULL,"
+"  subject TEXT NOT NULL,"                 /* '': a key */
+"  generation INTEGER NOT NULL,"           /* kind sub: gen_before; else the token's own */
+"  until_s INTEGER NOT NULL,"
+"  UNIQUE (kind, value)"
+") STRICT;"
+"CREATE INDEX feed_by_subject ON feed (subject, generation) WHERE subject <> '';"
+"CREATE INDEX feed_by_until ON feed (until_s);"
+
+/* tokens_until_s: when the last token given out expires. While two secrets are valid, tokens of the
+ * old one carry old_generation, which is generation - 1. */
+"ALTER TABLE devices ADD COLUMN tokens_until_s INTEGER NOT NULL DEFAULT 0;"
+"ALTER TABLE devices ADD COLUMN deleted_s INTEGER NOT NULL DEFAULT 0;"
+"ALTER TABLE devices ADD COLUMN old_until_s INTEGER NOT NULL DEFAULT 0;"
+"ALTER TABLE devices ADD COLUMN old_hash BLOB;"
+"ALTER TABLE devices ADD COLUMN old_psk BLOB;"
+"CREATE INDEX devices_by_old ON devices (old_until_s) WHERE old_until_s > 0;"
+"ALTER TABLE clients ADD COLUMN tokens_until_s INTEGER NOT NULL DEFAULT 0;"
+"ALTER TABLE clients ADD COLUMN old_until_s INTEGER NOT NULL DEFAULT 0;"
+"ALTER TABLE clients ADD COLUMN old_hash BLOB;"
+"CREATE INDEX clients_by_old ON clients (old_until_s) WHERE old_until_s > 0;"
+/* Tokens from before this step were not written down: a day is the longest a role gives them unless
+ * it is configured otherwise, and then a year. */
+"UPDATE devices SET tokens_until_s = unixepoch() + 31536000;"
+"UPDATE clients SET tokens_until_s = unixepoch() + 31536000;"
+
+/* Ids and expiries of the access tokens that live, 24 bytes each. crowded: there were more than can
+ * be kept, so only the generation ends them all. */
+"ALTER TABLE refresh_families ADD COLUMN tokens BLOB NOT NULL DEFAULT x'';"
+"ALTER TABLE refresh_families ADD COLUMN crowded INTEGER NOT NULL DEFAULT 0;"
+"UPDATE refresh_families SET crowded = 1;"
+
+"ALTER TABLE signing_keys ADD COLUMN signs_from_s INTEGER NOT NULL DEFAULT 0;"
+"ALTER TABLE signing_keys ADD COLUMN until_s INTEGER NOT NULL DEFAULT 0;" /* 0: not yet known */
+
+"CREATE TABLE denials ("
+"  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+"  device TEXT NOT NULL,"
+"  at_s INTEGER NOT NULL,"
+"  client_id TEXT NOT NULL,"
+"  action TEXT NOT NULL,"
+"  topic TEXT NOT NULL,"
+"  reason TEXT NOT NULL,"
+"  count INTEGER NOT NULL,"
+"  reported_by TEXT NOT NULL"
+") STRICT;"
+"CREATE INDEX denials_by_device ON denials (device, seq);",
 };
 /* clang-format on */
 

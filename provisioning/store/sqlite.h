@@ -19,10 +19,11 @@
 
 #include "store.h"
 
-#define STATEMENTS_MAX 128 /* a power of two, well above the number of statements there are */
+#define STATEMENTS_MAX 256 /* a power of two, well above the number of statements there are */
 
 struct store_db {
     sqlite3 *sqlite;
+    bool feed_grew; /* a write may have put something into the feed; the writer looks after commit */
     struct {
         const char *text;
         sqlite3_stmt *stmt;
@@ -50,6 +51,9 @@ enum lk_err db_error(struct store_db *db, int code);
 
 /** Bring the schema to the newest version, each step in one transaction. */
 LK_MUST_CHECK enum lk_err db_migrate(struct store_db *db);
+
+/** Part of store_clean(): feed entries past their time. */
+LK_MUST_CHECK enum lk_err store_feed_trim(struct store_db *db, int64_t now_s, bool *more);
 
 void query_open(struct query *q, struct store_db *db, const char *literal);
 void query_bind(struct query *q, struct lk_span text);         /* absent: '' */

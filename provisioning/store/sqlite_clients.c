@@ -34,7 +34,7 @@ store_client_put(struct store_db *db, const struct store_client *client)
 
 #define CLIENT_SELECT                                                                              \
     "SELECT id, tenant, role, name, scopes, created_by, state, generation, lifetime_s, created_s," \
-    " secret_hash FROM clients "
+    " secret_hash, old_until_s, old_hash FROM clients "
 
 static void
 client_row(struct query *q, struct store_client *c)
@@ -50,6 +50,11 @@ client_row(struct query *q, struct store_client *c)
     c->lifetime_s = query_int(q);
     c->created_s = query_int(q);
     query_blob(q, c->secret_hash, sizeof(c->secret_hash));
+    c->old_until_s = query_int(q);
+    if (query_is_null(q))
+        (void)query_int(q);
+    else
+        query_blob(q, c->old_hash, sizeof(c->old_hash));
 }
 
 enum lk_err
@@ -73,7 +78,7 @@ enum lk_err
 store_client_list(struct store_db *db, struct lk_span tenant, struct lk_span after, unsigned limit,
                   store_client_fn each, void *arg)
 {
-    struct store_client client;
+    struct store_client client = {.state = STORE_ACTIVE};
     struct query q;
 
     query_open(&q, db, CLIENT_SELECT "WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?");
@@ -86,4 +91,35 @@ store_client_list(struct store_db *db, struct lk_span tenant, struct lk_span aft
             each(&client, arg);
     }
     return query_close(&q);
+}
+
+enum lk_err
+store_client_set_state(struct store_db *db, struct lk_span id, enum store_state state,
+                       int64_t now_s, struct store_client *client)
+{
+    struct query q;
+    enum lk_err err = store_client_get(db, id, client);
+
+    if (err != LK_OK || client->state == state)
+        return err;
+    query_open(&q, db, "UPDATE clients SET state = ? WHERE id = ?");
+    query_bind_int(&q, state);
+    query_bind(&q, id);
+    err = query_run_close_changed(&q);
+    if (err == LK_OK && state == STORE_SUSPENDED)
+        err = store_tokens_end(db, STORE_CLIENT, id, now_s, false);
+    return err == LK_OK ? store_client_get(db, id, client) : err;
+}
+
+enum lk_err
+store_client_delete(struct store_db *db, struct lk_span id, int64_t now_s)
+{
+    struct query q;
+    enum lk_err err = store_tokens_end(db, STORE_CLIENT, id, now_s, false);
+
+    if (err != LK_OK)
+        return err;
+    query_open(&q, db, "DELETE FROM clients WHERE id = ?");
+    query_bind(&q, id);
+    return query_run_close_changed(&q);
 }

@@ -101,10 +101,11 @@ store_device_put(struct store_db *db, const struct store_device *device, struct 
 
 /* --- Reading ------------------------------------------------------------------------------- */
 
+#define DEVICE_STATE "iif(d.deleted_s > 0, 3, d.state)"
 #define DEVICE_COLUMNS                                                                             \
-    "d.id, d.tenant, d.type, d.name, d.location, d.parent, d.tags, d.registered_by, d.state,"      \
-    " d.generation, d.registered_s, d.secret_hash, coalesce(l.online, 0), coalesce(l.since_s, 0)," \
-    " coalesce(l.last_seen_s, 0)"
+    "d.id, d.tenant, d.type, d.name, d.location, d.parent, d.tags, d.registered_by,"               \
+    " " DEVICE_STATE ", d.generation, d.registered_s, d.secret_hash, d.old_until_s, d.old_hash,"   \
+    " coalesce(l.online, 0), coalesce(l.since_s, 0), coalesce(l.last_seen_s, 0)"
 #define DEVICE_FROM " FROM devices d LEFT JOIN device_live l ON l.device = d.id "
 
 static void
@@ -122,6 +123,11 @@ device_row(struct query *q, struct store_device *d)
     d->generation = (uint64_t)query_int(q);
     d->registered_s = query_int(q);
     query_blob(q, d->secret_hash, sizeof(d->secret_hash));
+    d->old_until_s = query_int(q);
+    if (query_is_null(q))
+        (void)query_int(q);
+    else
+        query_blob(q, d->old_hash, sizeof(d->old_hash));
     d->online = query_int(q) != 0;
     d->online_since_s = query_int(q);
     d->last_seen_s = query_int(q);
@@ -149,8 +155,8 @@ store_device_get(struct store_db *db, struct lk_span id, struct store_device *de
  * Parameters: 1 tenant, 2 after, 3 type or tag, 4 state, 5 query, 6 limit.
  */
 #define FILTER_REST                                                                                \
-    " AND (?4 = 0 OR d.state = ?4) AND (?5 = '' OR instr(lower(d.id), lower(?5)) > 0"              \
-    " OR instr(lower(d.name), lower(?5)) > 0)"
+    " AND iif(?4 = 0, d.deleted_s = 0, " DEVICE_STATE " = ?4)"                                     \
+    " AND (?5 = '' OR instr(lower(d.id), lower(?5)) > 0 OR instr(lower(d.name), lower(?5)) > 0)"
 #define BY_TENANT "WHERE d.tenant = ?1 AND d.id > ?2 AND ?3 = ''" FILTER_REST
 #define BY_TYPE   "WHERE d.tenant = ?1 AND d.type = ?3 AND d.id > ?2" FILTER_REST
 #define BY_TAG                                                                                     \
@@ -173,7 +179,7 @@ enum lk_err
 store_device_list(struct store_db *db, const struct store_device_filter *filter,
                   store_device_fn each, void *arg)
 {
-    struct store_device device;
+    struct store_device device = {.state = STORE_ACTIVE};
     struct query q;
     bool by_tag = filter->tag.len > 0;
 
@@ -228,6 +234,7 @@ store_children_get(struct store_db *db, struct lk_span parent, struct store_chil
     children->count = 0;
     query_open(&q, db,
                "SELECT id FROM devices WHERE parent = ? AND parent <> '' AND state = 1"
+               " AND deleted_s = 0"
                " ORDER BY id LIMIT ?");
     query_bind(&q, parent);
     query_bind_int(&q, LK_CHILDREN_MAX + 1);
@@ -246,7 +253,7 @@ store_children_count(struct store_db *db, struct lk_span parent, uint64_t *count
     struct query q;
 
     *count = 0;
-    query_open(&q, db, "SELECT count(*) FROM devices WHERE parent = ? AND parent <> ''");
+    query_open(&q, db, "SELECT count(*) FROM devices WHERE parent = ? AND parent <> '' AND deleted_s = 0");
     query_bind(&q, parent);
     if (query_next(&q))
         *count = (uint64_t)query_int(&q);
@@ -256,40 +263,82 @@ store_children_count(struct store_db *db, struct lk_span parent, uint64_t *count
 /* --- State --------------------------------------------------------------------------------- */
 
 static enum lk_err
-state_update(struct store_db *db, struct lk_span id, enum store_state state, unsigned step)
+state_update(struct store_db *db, struct lk_span id, enum store_state state)
 {
     struct query q;
 
-    query_open(&q, db, "UPDATE devices SET state = ?, generation = generation + ? WHERE id = ?");
+    query_open(&q, db, "UPDATE devices SET state = ? WHERE id = ?");
     query_bind_int(&q, state);
-    query_bind_int(&q, step);
     query_bind(&q, id);
     return query_run_close_changed(&q);
 }
 
 static enum lk_err
-families_end(struct store_db *db, struct lk_span device)
+deleted_update(struct store_db *db, struct lk_span id, int64_t deleted_s)
 {
     struct query q;
 
-    query_open(&q, db, "DELETE FROM refresh_families WHERE device = ?");
-    query_bind(&q, device);
-    return query_run_close(&q);
+    query_open(&q, db, "UPDATE devices SET deleted_s = ? WHERE id = ?");
+    query_bind_int(&q, deleted_s);
+    query_bind(&q, id);
+    return query_run_close_changed(&q);
 }
 
 enum lk_err
 store_device_set_state(struct store_db *db, struct lk_span id, enum store_state state,
-                       struct store_device *device)
+                       int64_t now_s, struct store_device *device)
 {
     enum lk_err err = store_device_get(db, id, device);
 
     if (err != LK_OK || device->state == state)
         return err; /* said again: nothing changes, and that is a success */
+    if (device->state == STORE_DELETED)
+        return LK_ERR_NOT_FOUND;
+    err = state_update(db, id, state);
     /* Tokens from before a suspension stay worthless after it. */
-    err = state_update(db, id, state, state == STORE_SUSPENDED ? 1 : 0);
     if (err == LK_OK && state == STORE_SUSPENDED)
-        err = families_end(db, id);
-    if (err == LK_OK)
-        err = store_device_get(db, id, device);
+        err = store_tokens_end(db, STORE_DEVICE, id, now_s, false);
+    return err == LK_OK ? store_device_get(db, id, device) : err;
+}
+
+enum lk_err
+store_device_delete(struct store_db *db, struct lk_span id, int64_t now_s)
+{
+    struct store_device device;
+    enum lk_err err = store_device_get(db, id, &device);
+
+    if (err != LK_OK || device.state == STORE_DELETED)
+        return err;
+    err = deleted_update(db, id, now_s);
+    return err == LK_OK ? store_tokens_end(db, STORE_DEVICE, id, now_s, false) : err;
+}
+
+enum lk_err
+store_device_restore(struct store_db *db, struct lk_span id)
+{
+    return deleted_update(db, id, 0);
+}
+
+enum lk_err
+store_device_purge(struct store_db *db, struct lk_span id, int64_t now_s)
+{
+    static const char *const steps[] = {
+        "DELETE FROM device_tags WHERE device = ?",
+        "DELETE FROM device_live WHERE device = ?",
+        "DELETE FROM telemetry_latest WHERE device = ?",
+        "DELETE FROM commands WHERE device = ?",
+        "DELETE FROM denials WHERE device = ?",
+        "UPDATE devices SET parent = '' WHERE parent = ? AND parent <> ''",
+        "DELETE FROM devices WHERE id = ?",
+    };
+    enum lk_err err = store_tokens_end(db, STORE_DEVICE, id, now_s, false);
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && err == LK_OK; i++) {
+        struct query q;
+
+        query_open(&q, db, steps[i]);
+        query_bind(&q, id);
+        err = query_run_close(&q);
+    }
     return err;
 }

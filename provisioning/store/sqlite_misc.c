@@ -9,15 +9,51 @@
 
 /* --- Refresh families ------------------------------------------------------------------------ */
 
+/* Each access token of a family: its id, and when it expires, big-endian. */
+#define TOKEN_BYTES (STORE_TOKEN_ID_LEN + 8)
+
+static struct lk_span
+tokens_pack(const struct store_family *family, uint8_t room[FAMILY_TOKENS_MAX * TOKEN_BYTES])
+{
+    for (size_t i = 0; i < family->token_count; i++) {
+        uint8_t *at = room + i * TOKEN_BYTES;
+
+        memcpy(at, family->token[i].id, STORE_TOKEN_ID_LEN);
+        for (unsigned b = 0; b < 8; b++)
+            at[STORE_TOKEN_ID_LEN + b] =
+                (uint8_t)((uint64_t)family->token[i].expires_s >> (56 - 8 * b));
+    }
+    return lk_span_of(room, family->token_count * TOKEN_BYTES);
+}
+
+static enum lk_err
+tokens_unpack(struct lk_span packed, struct store_family *family)
+{
+    if (packed.len % TOKEN_BYTES != 0 || packed.len / TOKEN_BYTES > FAMILY_TOKENS_MAX)
+        return LK_ERR_IO;
+    family->token_count = packed.len / TOKEN_BYTES;
+    for (size_t i = 0; i < family->token_count; i++) {
+        const uint8_t *at = packed.ptr + i * TOKEN_BYTES;
+        uint64_t expires_s = 0;
+
+        memcpy(family->token[i].id, at, STORE_TOKEN_ID_LEN);
+        for (unsigned b = 0; b < 8; b++)
+            expires_s = expires_s << 8 | at[STORE_TOKEN_ID_LEN + b];
+        family->token[i].expires_s = (int64_t)expires_s;
+    }
+    return LK_OK;
+}
+
 static enum lk_err
 family_insert(struct store_db *db, const struct store_family *family)
 {
+    uint8_t room[FAMILY_TOKENS_MAX * TOKEN_BYTES];
     struct query q;
 
     query_open(&q, db,
                "INSERT INTO refresh_families (id, device, scopes, audience, generation, counter,"
-               " created_s, expires_s, rotated_ms, revoked_s)"
-               " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+               " created_s, expires_s, rotated_ms, revoked_s, tokens, crowded)"
+               " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     query_bind_blob(&q, lk_span_of(family->id, sizeof(family->id)));
     query_bind_string(&q, family->device);
     query_bind_string(&q, family->scopes);
@@ -28,6 +64,8 @@ family_insert(struct store_db *db, const struct store_family *family)
     query_bind_int(&q, family->expires_s);
     query_bind_int(&q, family->rotated_ms);
     query_bind_int(&q, family->revoked_s);
+    query_bind_blob(&q, tokens_pack(family, room));
+    query_bind_int(&q, family->crowded);
     return query_run_close(&q);
 }
 
@@ -59,7 +97,7 @@ store_family_get(struct store_db *db, const uint8_t id[STORE_FAMILY_LEN],
     memset(family, 0, sizeof(*family));
     query_open(&q, db,
                "SELECT id, device, scopes, audience, generation, counter, created_s, expires_s,"
-               " rotated_ms, revoked_s FROM refresh_families WHERE id = ?");
+               " rotated_ms, revoked_s, tokens, crowded FROM refresh_families WHERE id = ?");
     query_bind_blob(&q, lk_span_of(id, STORE_FAMILY_LEN));
     if (query_next(&q)) {
         query_blob(&q, family->id, sizeof(family->id));
@@ -72,6 +110,9 @@ store_family_get(struct store_db *db, const uint8_t id[STORE_FAMILY_LEN],
         family->expires_s = query_int(&q);
         family->rotated_ms = query_int(&q);
         family->revoked_s = query_int(&q);
+        if (tokens_unpack(query_span(&q), family) != LK_OK)
+            q.err = LK_ERR_IO;
+        family->crowded = query_int(&q) != 0;
     }
     err = query_close_found(&q);
     if (err != LK_OK)
@@ -82,15 +123,18 @@ store_family_get(struct store_db *db, const uint8_t id[STORE_FAMILY_LEN],
 enum lk_err
 store_family_update(struct store_db *db, const struct store_family *family)
 {
+    uint8_t room[FAMILY_TOKENS_MAX * TOKEN_BYTES];
     struct query q;
 
     query_open(&q, db,
                "UPDATE refresh_families SET counter = ?, expires_s = ?, rotated_ms = ?,"
-               " revoked_s = ? WHERE id = ?");
+               " revoked_s = ?, tokens = ?, crowded = ? WHERE id = ?");
     query_bind_int(&q, family->counter);
     query_bind_int(&q, family->expires_s);
     query_bind_int(&q, family->rotated_ms);
     query_bind_int(&q, family->revoked_s);
+    query_bind_blob(&q, tokens_pack(family, room));
+    query_bind_int(&q, family->crowded);
     query_bind_blob(&q, lk_span_of(family->id, sizeof(family->id)));
     return query_run_close_changed(&q);
 }
@@ -172,12 +216,13 @@ store_key_put(struct store_db *db, const struct store_key *key)
     struct query q;
 
     query_open(&q, db,
-               "INSERT INTO signing_keys (kid, alg, signs, created_s, sealed)"
-               " VALUES (?, ?, ?, ?, ?)");
+               "INSERT INTO signing_keys (kid, alg, signs, created_s, signs_from_s, sealed)"
+               " VALUES (?, ?, ?, ?, ?, ?)");
     query_bind_string(&q, key->kid);
     query_bind_int(&q, key->alg);
     query_bind_int(&q, key->signs);
     query_bind_int(&q, key->created_s);
+    query_bind_int(&q, key->signs_from_s);
     query_bind_blob(&q, key->sealed);
     return query_run_close(&q);
 }
@@ -189,13 +234,15 @@ store_key_list(struct store_db *db, store_key_fn each, void *arg)
     struct query q;
 
     query_open(&q, db,
-               "SELECT kid, alg, signs, created_s, sealed FROM signing_keys"
-               " ORDER BY created_s, kid");
+               "SELECT kid, alg, signs, created_s, signs_from_s, until_s, sealed FROM signing_keys"
+               " ORDER BY signs_from_s, created_s, kid");
     while (query_next(&q)) {
         query_text(&q, key.kid, sizeof(key.kid));
         key.alg = (int)query_int(&q);
         key.signs = query_int(&q) != 0;
         key.created_s = query_int(&q);
+        key.signs_from_s = query_int(&q);
+        key.until_s = query_int(&q);
         key.sealed = query_span(&q);
         if (q.err == LK_OK)
             q.err = each(&key, arg);
@@ -224,6 +271,9 @@ store_clean(struct store_db *db, int64_t now_s, bool *more)
     enum lk_err err;
 
     *more = false;
+    err = store_feed_trim(db, now_s, more);
+    if (err != LK_OK)
+        return err;
     query_open(&q, db,
                "DELETE FROM answers WHERE (caller, key) IN"
                " (SELECT caller, key FROM answers WHERE until_s <= ? LIMIT ?)");

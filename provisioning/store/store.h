@@ -83,7 +83,9 @@ LK_MUST_CHECK enum lk_err store_id_kind(struct store_db *db, struct lk_span id, 
 
 /* --- Devices -------------------------------------------------------------------------------- */
 
-enum store_state { STORE_ACTIVE = 1, STORE_SUSPENDED = 2 };
+/* DELETED only when read: a device keeps its own state while it is deleted, and has it again when
+ * it is restored. */
+enum store_state { STORE_ACTIVE = 1, STORE_SUSPENDED = 2, STORE_DELETED = 3 };
 
 struct store_device {
     char id[LK_SUBJECT_MAX + 1];
@@ -98,6 +100,8 @@ struct store_device {
     uint64_t generation; /* of its credentials; tokens carry it as `gen` */
     int64_t registered_s;
     uint8_t secret_hash[32]; /* SHA-256 of the secret's text */
+    int64_t old_until_s;     /* the secret before it works until then; 0: there is none */
+    uint8_t old_hash[32];
     /* From its live record; 0 while it has never been seen */
     bool online;
     int64_t online_since_s; /* since when it is what `online` says */
@@ -109,13 +113,19 @@ LK_MUST_CHECK enum lk_err store_device_put(struct store_db *db, const struct sto
                                            struct lk_span psk_sealed);
 LK_MUST_CHECK enum lk_err store_device_get(struct store_db *db, struct lk_span id,
                                            struct store_device *device);
-/** Suspending raises the generation and ends the refresh families. @param device [out] as it is
- * now. */
+/** Suspending ends all its tokens (store_tokens_end). @param device [out] as it is now. */
 LK_MUST_CHECK enum lk_err store_device_set_state(struct store_db *db, struct lk_span id,
-                                                 enum store_state state,
+                                                 enum store_state state, int64_t now_s,
                                                  struct store_device *device);
+/** Ends all its tokens; it is in no list any more and cannot log in. Said again: LK_OK. */
+LK_MUST_CHECK enum lk_err store_device_delete(struct store_db *db, struct lk_span id,
+                                              int64_t now_s);
+LK_MUST_CHECK enum lk_err store_device_restore(struct store_db *db, struct lk_span id);
+/** All that is known of it is gone, except that its id was taken. */
+LK_MUST_CHECK enum lk_err store_device_purge(struct store_db *db, struct lk_span id,
+                                             int64_t now_s);
 
-/** Absent spans and 0 mean: whatever. */
+/** Absent spans and 0 mean: whatever (state 0: all but the deleted). */
 struct store_device_filter {
     struct lk_span tenant; /* always compared; empty: the default tenant */
     struct lk_span type, tag, query;
@@ -161,11 +171,21 @@ struct store_client {
     int64_t lifetime_s; /* of its access tokens; 0: the role's */
     int64_t created_s;
     uint8_t secret_hash[32];
+    int64_t old_until_s; /* as for a device */
+    uint8_t old_hash[32];
 };
 
 LK_MUST_CHECK enum lk_err store_client_put(struct store_db *db, const struct store_client *client);
 LK_MUST_CHECK enum lk_err store_client_get(struct store_db *db, struct lk_span id,
                                            struct store_client *client);
+
+/** As store_device_set_state. */
+LK_MUST_CHECK enum lk_err store_client_set_state(struct store_db *db, struct lk_span id,
+                                                 enum store_state state, int64_t now_s,
+                                                 struct store_client *client);
+/** For good; its id stays taken. */
+LK_MUST_CHECK enum lk_err store_client_delete(struct store_db *db, struct lk_span id,
+                                              int64_t now_s);
 
 typedef void (*store_client_fn)(const struct store_client *client, void *arg);
 
@@ -297,7 +317,8 @@ LK_MUST_CHECK enum lk_err store_command_expire(struct store_db *db, int64_t now_
 
 /* --- Refresh families (oauth/refresh.c) ----------------------------------------------------- */
 
-#define STORE_FAMILY_LEN 16
+#define STORE_FAMILY_LEN   16
+#define STORE_TOKEN_ID_LEN 16
 
 struct store_family {
     uint8_t id[STORE_FAMILY_LEN];
@@ -310,6 +331,13 @@ struct store_family {
     int64_t expires_s;  /* of the newest token */
     int64_t rotated_ms; /* when the newest took the place of the one before; 0: it is the first */
     int64_t revoked_s;  /* 0: alive */
+    /* Its access tokens that have not expired, so that they can be revoked with it. */
+    size_t token_count;
+    bool crowded; /* there were more than fit */
+    struct {
+        uint8_t id[STORE_TOKEN_ID_LEN];
+        int64_t expires_s;
+    } token[FAMILY_TOKENS_MAX];
 };
 
 /** Put a new family; beyond `max` of one device the oldest are dropped. */
@@ -317,9 +345,120 @@ LK_MUST_CHECK enum lk_err store_family_put(struct store_db *db, const struct sto
                                            unsigned max);
 LK_MUST_CHECK enum lk_err store_family_get(struct store_db *db, const uint8_t id[STORE_FAMILY_LEN],
                                            struct store_family *family);
-/** Write counter, expires_s, rotated_ms, revoked_s. */
+/** Write counter, expires_s, rotated_ms, revoked_s and the tokens. */
 LK_MUST_CHECK enum lk_err store_family_update(struct store_db *db,
                                               const struct store_family *family);
+/** Note an access token, and forget those that have expired. Only computes. */
+void store_family_note(struct store_family *family, const uint8_t id[STORE_TOKEN_ID_LEN],
+                       int64_t expires_s, int64_t now_s);
+/** The end of a family and of its access tokens. Of a crowded one: of all tokens of the device. */
+LK_MUST_CHECK enum lk_err store_family_revoke(struct store_db *db, struct store_family *family,
+                                              int64_t now_s);
+
+/* --- Revocation -------------------------------------------------------------------------------
+ *
+ * Tokens carry the generation of the secret they were obtained with. The generation of a device or
+ * client is that of its newest secret; while an old secret is valid, generation - 1 is good too.
+ * Below that every token is void, and the feed says so. Each of these puts its entry into the feed
+ * in the same transaction, so what was answered is in the feed.
+ */
+
+enum store_who { STORE_DEVICE = 1, STORE_CLIENT = 2 };
+
+/** Note a token that is about to be given out. LK_ERR_STATE: not any more, it is suspended, gone or
+ * of a newer generation. */
+LK_MUST_CHECK enum lk_err store_token_issued(struct store_db *db, enum store_who who,
+                                             struct lk_span id, uint64_t generation,
+                                             int64_t expires_s, int64_t now_s);
+
+/** Void every token of a device or client. `keep_families`: its refresh tokens stay good. */
+LK_MUST_CHECK enum lk_err store_tokens_end(struct store_db *db, enum store_who who,
+                                           struct lk_span id, int64_t now_s, bool keep_families);
+
+struct store_token {
+    enum store_who who;
+    char subject[LK_SUBJECT_MAX + 1];
+    uint8_t id[STORE_TOKEN_ID_LEN];
+    uint64_t generation;
+    int64_t expires_s;
+};
+
+/** One access token. With FEED_SUBJECT_MAX entries about its subject already, all of them. */
+LK_MUST_CHECK enum lk_err store_token_revoke(struct store_db *db, const struct store_token *token,
+                                             int64_t now_s);
+
+/**
+ * A new secret. @param old_until_s  the old one works until then, and tokens obtained with it die
+ * then; not after now_s: at once. An older one that still worked ends now.
+ * @param psk_sealed  devices only.
+ */
+LK_MUST_CHECK enum lk_err store_secret_replace(struct store_db *db, enum store_who who,
+                                               struct lk_span id, const uint8_t hash[32],
+                                               struct lk_span psk_sealed, int64_t old_until_s,
+                                               int64_t now_s);
+/** Is the time of an old secret over? For any connection. */
+bool store_overlaps_wait(struct store_db *db, int64_t now_s);
+LK_MUST_CHECK enum lk_err store_overlaps_end(struct store_db *db, int64_t now_s);
+
+enum store_feed_kind {
+    STORE_FEED_JTI = 1,
+    STORE_FEED_FAMILY, /* not written: its tokens are listed one by one */
+    STORE_FEED_SUB,
+    STORE_FEED_KID
+};
+
+struct store_feed_entry {
+    enum store_feed_kind kind;
+    char value[FEED_VALUE_MAX + 1];
+    uint64_t gen_before; /* STORE_FEED_SUB */
+    int64_t until_s;     /* nothing it is about lives longer */
+};
+
+struct store_feed_page {
+    char epoch[FEED_EPOCH_MAX + 1];
+    int64_t seq; /* the highest number that is covered */
+    bool full;   /* this is the whole present set, or its beginning */
+    bool more;   /* ask again from seq at once */
+    unsigned count;
+};
+
+typedef void (*store_feed_fn)(const struct store_feed_entry *entry, void *arg);
+
+/**
+ * The entries after a number, in the order of their commits.
+ * @param after  -1: from the beginning. A number of another epoch, one not given yet, and one from
+ *               before what is kept give the whole set.
+ * @param each   NULL: only count.
+ */
+LK_MUST_CHECK enum lk_err store_feed_read(struct store_db *db, struct lk_span epoch, int64_t after,
+                                          unsigned limit, struct store_feed_page *page,
+                                          store_feed_fn each, void *arg);
+/** Epoch and newest number only. */
+LK_MUST_CHECK enum lk_err store_feed_head(struct store_db *db, struct store_feed_page *page);
+/** Is it in there? LK_ERR_NOT_FOUND: no. */
+LK_MUST_CHECK enum lk_err store_feed_has(struct store_db *db, enum store_feed_kind kind,
+                                         struct lk_span value);
+/** Another epoch: for a database that was restored. */
+LK_MUST_CHECK enum lk_err store_feed_renew(struct store_db *db);
+
+/** `grew` runs on the writer's thread after each commit that may have added entries, and must be
+ * short. Once, before anything is written. */
+void store_feed_watch(struct store *store, void (*grew)(void *arg), void *arg);
+
+/* --- Denials: what a verifier refused, the last few of each device ---------------------------- */
+
+struct store_denial {
+    struct lk_span device, client_id, action, topic, reason, reported_by;
+    int64_t at_s;
+    int64_t count;
+};
+
+typedef void (*store_denial_fn)(const struct store_denial *denial, void *arg);
+
+LK_MUST_CHECK enum lk_err store_denial_put(struct store_db *db, const struct store_denial *denial);
+/** Newest first. */
+LK_MUST_CHECK enum lk_err store_denial_list(struct store_db *db, struct lk_span device,
+                                            store_denial_fn each, void *arg);
 
 /* --- Idempotency, audit, keys, cleaning ----------------------------------------------------- */
 
@@ -347,8 +486,10 @@ LK_MUST_CHECK enum lk_err store_audit_put(struct store_db *db, const struct stor
 struct store_key {
     char kid[LK_KID_MAX + 1];
     int alg;    /* enum lk_alg */
-    bool signs; /* the one that signs */
+    bool signs; /* not only kept to verify with */
     int64_t created_s;
+    int64_t signs_from_s;  /* published before, so that verifiers have it by then */
+    int64_t until_s;       /* when the last token it signed expires; 0: not known yet */
     struct lk_span sealed; /* keys/ring.c */
 };
 
@@ -356,6 +497,19 @@ typedef enum lk_err (*store_key_fn)(const struct store_key *key, void *arg);
 
 LK_MUST_CHECK enum lk_err store_key_put(struct store_db *db, const struct store_key *key);
 LK_MUST_CHECK enum lk_err store_key_list(struct store_db *db, store_key_fn each, void *arg);
+
+/** When the last of all tokens of devices and clients expires. */
+LK_MUST_CHECK enum lk_err store_tokens_until(struct store_db *db, int64_t *until_s);
+/** Delete a compromised key and tell the feed. */
+LK_MUST_CHECK enum lk_err store_key_revoke(struct store_db *db, struct lk_span kid,
+                                           int64_t until_s);
+LK_MUST_CHECK enum lk_err store_key_begin(struct store_db *db, struct lk_span kid, int64_t at_s);
+/** Has store_keys_retire() something to do? For any connection. */
+bool store_keys_wait(struct store_db *db, int64_t now_s);
+/** Give replaced keys an end, and delete those past it.
+ * @param longest_s  the longest life of a token that is written down nowhere. */
+LK_MUST_CHECK enum lk_err store_keys_retire(struct store_db *db, int64_t longest_s,
+                                            int64_t now_s);
 
 /** Delete what is past its time, at most STORE_CLEAN_BATCH rows of each kind.
  * @param more [out] there is more to do. */

@@ -58,6 +58,9 @@ struct store {
     bool checkpointer_runs;
 
     atomic_bool healthy;
+
+    void (*feed_grew)(void *arg); /* NULL: nobody waits */
+    void *feed_arg;
 };
 
 /* --- One group ------------------------------------------------------------------------------ */
@@ -158,6 +161,65 @@ group_take(struct store *store)
     return group;
 }
 
+/**
+ * The lock file remembers the newest number of the feed. A database with a lower one was put back
+ * from a copy: its next numbers would be those of entries that verifiers have already.
+ */
+static void
+feed_remember(struct store *store)
+{
+    struct store_feed_page head;
+    char line[FEED_EPOCH_MAX + 32];
+    int len;
+
+    if (store_feed_head(store->db, &head) != LK_OK)
+        return;
+    len = snprintf(line, sizeof(line), "%s %20lld\n", head.epoch, (long long)head.seq);
+    if (pwrite(store->lock_fd, line, (size_t)len, 0) != len)
+        lk_log(LK_LOG_WARN, "store what=lock err=IO %s", strerror(errno));
+}
+
+static enum lk_err
+feed_check(struct store *store)
+{
+    struct store_feed_page head;
+    char line[FEED_EPOCH_MAX + 32] = "", epoch[FEED_EPOCH_MAX + 1] = "";
+    long long seq = 0;
+    ssize_t len = pread(store->lock_fd, line, sizeof(line) - 1, 0);
+    enum lk_err err = store_feed_head(store->db, &head);
+
+    if (err != LK_OK)
+        return err;
+    if (len > 0 && sscanf(line, "%64s %lld", epoch, &seq) == 2 && strcmp(epoch, head.epoch) == 0 &&
+        seq > head.seq) {
+        lk_log(LK_LOG_WARN, "store the database is older than what it gave out: a new feed begins");
+        err = store_feed_renew(store->db);
+    }
+    if (err == LK_OK)
+        feed_remember(store);
+    return err;
+}
+
+static void
+feed_tell(struct store *store, enum lk_err err)
+{
+    if (!store->db->feed_grew)
+        return;
+    store->db->feed_grew = false;
+    if (err != LK_OK)
+        return;
+    feed_remember(store);
+    if (store->feed_grew != NULL)
+        store->feed_grew(store->feed_arg);
+}
+
+void
+store_feed_watch(struct store *store, void (*grew)(void *arg), void *arg)
+{
+    store->feed_grew = grew;
+    store->feed_arg = arg;
+}
+
 static void *
 writer_main(void *arg)
 {
@@ -170,6 +232,7 @@ writer_main(void *arg)
         atomic_store(&store->healthy, err == LK_OK);
         if (err != LK_OK)
             lk_log(LK_LOG_ERROR, "store what=commit err=%s %s", lk_err_name(err), lk_err_text(err));
+        feed_tell(store, err);
         group_tell(group);
     }
     return NULL;
@@ -296,6 +359,8 @@ store_open(const char *path, bool create, struct store **out)
         err = db_exec(store->db, "PRAGMA journal_mode = WAL");
     if (err == LK_OK)
         err = db_migrate(store->db);
+    if (err == LK_OK)
+        err = feed_check(store);
     if (err == LK_OK)
         err = store_start(store);
     if (err != LK_OK)

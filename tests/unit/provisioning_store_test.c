@@ -360,7 +360,7 @@ keys_open_under_their_master_only(void **state)
     assert_int_equal(ring_open(w->db, other, &ring), LK_ERR_SIGNATURE);
     assert_null(ring);
     assert_int_equal(ring_open(w->db, seal, &ring), LK_OK);
-    assert_int_equal(ring_signer(ring)->kid_len, 11);
+    assert_int_equal(ring_signer(ring, 1700000000)->kid_len, 11);
     ring_close(ring);
     seal_free(seal);
     seal_free(other);
