@@ -195,6 +195,8 @@ access_on_check(int event, void *data, void *userdata)
     (void)event;
     plugin_note_event(p, now_ms);
     s = find_session(p, ev->client);
+    if (s != NULL && s->revoked && ev->access != MOSQ_ACL_UNSUBSCRIBE)
+        return deny(p, s, ev, LK_ERR_REVOKED, now_ms);
     if (s != NULL)
         return check(p, s, ev, now_ms);
     /* Whoever the client is and whoever would let him: this topic is for tokens. */

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include <latchkey/base64url.h>
 #include <latchkey/host/clock.h>
 #include <latchkey/id.h>
 
@@ -25,6 +24,7 @@ struct login {
     struct lk_token token;
     uint8_t digest[LK_SHA256_LEN];
     bool cached;
+    const uint8_t *kid; /* of the key that verified it; what a session keeps of it */
 };
 
 /* --- the log ------------------------------------------------------------------------------- */
@@ -139,6 +139,8 @@ verify(struct login *login, struct lk_span text)
     err = check_form(login, text);
     if (err != LK_OK)
         return err;
+    if (revoke_has_kid(p, login->token.kid))
+        return LK_ERR_REVOKED;
     if (p->keys.set.count == 0) {
         worker_want_keys(&p->worker);
         return LK_ERR_UNAVAILABLE;
@@ -152,6 +154,10 @@ verify(struct login *login, struct lk_span text)
         err = check_signature(login, issuer, key, now_s);
     if (err == LK_OK)
         err = check_claims(login, issuer, now_s);
+    if (err == LK_OK)
+        err = revoke_check(p, &login->token.claims, login->now_ms);
+    if (err == LK_OK)
+        login->kid = keys_kid(&p->keys, key);
     if (err == LK_OK && login->token.claims.cnf != LK_CNF_NONE)
         err = LK_ERR_BOUND;
     return err == LK_OK ? check_subject(login) : err;
@@ -225,26 +231,6 @@ deadline_ms(const struct plugin *p, const struct login *login)
     return lk_clock_monotonic_ms() + end_s * 1000 - now_ms;
 }
 
-/* 16 bytes that name the token: our own have just that; of another's text, what a hash leaves. */
-static enum lk_err
-token_id(struct lk_span id, uint8_t out[16])
-{
-    uint8_t digest[LK_SHA256_LEN];
-    struct lk_span decoded;
-    enum lk_err err;
-
-    if (id.len == 16) {
-        memcpy(out, id.ptr, 16);
-        return LK_OK;
-    }
-    if (id.len == LK_BASE64URL_LEN(16) &&
-        lk_base64url_decode(id, (struct lk_buf){out, 16}, &decoded) == LK_OK)
-        return LK_OK;
-    err = lk_crypto_sha256(id, digest);
-    memcpy(out, digest, 16);
-    return err;
-}
-
 /* Everything that a session is made of. facts->shape is counted afterwards. */
 static enum lk_err
 collect(struct login *login, struct session_facts *facts)
@@ -265,7 +251,9 @@ collect(struct login *login, struct session_facts *facts)
         .proof = (uint8_t)login->proof,
     };
     memcpy(facts->credential, login->digest, sizeof(facts->credential));
-    err = token_id(claims->token_id, facts->token_id);
+    memcpy(facts->kid, login->kid, sizeof(facts->kid));
+    err =
+        claims->token_id.len > 0 ? revocation_token_key(claims->token_id, facts->token_id) : LK_OK;
     if (err == LK_OK)
         err = lk_identity_from_claims(&p->policy, claims, login->id, LK_BUF_OF(p->claim_room),
                                       &identity);
@@ -348,7 +336,8 @@ renew(struct login *login, struct session *s)
     struct session_facts facts;
     enum lk_err err;
 
-    err = check_same_identity(login, s);
+    /* Who is on his way out stays on it, whatever he shows. */
+    err = s->revoked ? LK_ERR_REVOKED : check_same_identity(login, s);
     if (err == LK_OK)
         err = collect(login, &facts);
     if (err == LK_OK)

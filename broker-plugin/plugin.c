@@ -48,11 +48,13 @@ take_note(struct plugin *p, struct note *note)
         log_line(note->level, "%s", note->text);
     if (note->server_date_s > 0)
         p->server_floor_s = note->server_date_s - p->options.leeway_s;
+    revoke_take(p, note);
     if (note->keys == NULL)
         return;
     err = keys_adopt(&p->keys, 0, note->keys, note->key_count);
     log_line(err == LK_OK ? LK_LOG_INFO : LK_LOG_ERROR, "keys issuer=%s count=%zu reason=%s %s",
              lk_log_text(p->options.issuer), note->key_count, lk_err_name(err), lk_err_text(err));
+    revoke_keys(p);
 }
 
 void
@@ -65,6 +67,7 @@ plugin_take_notes(struct plugin *p)
         take_note(p, note);
         note_free(note);
     }
+    revoke_some(p, plugin_now_ms());
 }
 
 bool
@@ -128,6 +131,7 @@ adopt_document(struct plugin *p, struct lk_span text, uint8_t *lent)
     if (err == LK_OK)
         err = keys_adopt(&p->keys, 0, keys, count);
     keys_free(keys, all);
+    revoke_keys(p);
     return err;
 }
 
@@ -204,14 +208,15 @@ load_sessions(struct plugin *p)
 static void
 kick(struct plugin *p, struct session *s, int64_t now_ms)
 {
-    bool for_denial = s->for_denial;
+    enum lk_err reason = s->revoked      ? LK_ERR_REVOKED
+                         : s->for_denial ? LK_ERR_DENIED
+                                         : LK_ERR_EXPIRED;
 
     log_line(LK_LOG_INFO, "disconnect client=%s user=%s reason=%s", lk_log_text(s->id),
-             lk_log_span(session_subject(s)),
-             lk_err_name(for_denial ? LK_ERR_DENIED : LK_ERR_EXPIRED));
+             lk_log_span(session_subject(s)), lk_err_name(reason));
     /* DISCONNECT and the check of the will happen inside the call. */
     p->kicking = s;
-    (void)mosquitto_kick_client_by_clientid(s->id, true);
+    (void)mosquitto_kick_client_by_clientid(s->id, !s->revoked);
     p->kicking = NULL;
     if (s->state == SESSION_ONLINE)
         expiry_set(&p->expiry, s, now_ms + KICK_AGAIN_MS);
@@ -297,6 +302,7 @@ on_tick(int event, void *data, void *userdata)
     wake_done(&p->wake);
     plugin_take_notes(p);
     more = kick_due(p, now_ms);
+    more = revoke_is_busy(p) || more;
     more = recompile_some(p) || more;
     (void)sessions_reap(&p->sessions, now_ms, 0, p->options.session_keep_s * 1000, TURN_REAPED);
     save_some(p, now_ms);
@@ -326,6 +332,7 @@ on_reload(int event, void *data, void *userdata)
         log_line(LK_LOG_WARN, "option %s was changed and takes effect at the next start", restart);
     p->verifier.leeway_s = p->options.leeway_s;
     atomic_store(&p->worker.refresh_interval_s, p->options.refresh_interval_s);
+    revoke_reload(p);
     if (load_policy(p) != LK_OK)
         log_line(LK_LOG_ERROR, "the scope map stays as it was");
     if (p->options.keys_file[0] != '\0' && load_keys_file(p) != LK_OK)
@@ -518,7 +525,7 @@ open_plugin(struct plugin *p, const struct mosquitto_opt *opts, int count)
         return false;
     if (p->state.enabled)
         load_sessions(p);
-    return start_threads(p);
+    return start_threads(p) && revoke_open(p);
 }
 
 /* No loop turns any more, nobody waits: write what is to be kept, at once. */
@@ -551,6 +558,8 @@ static void
 close_plugin(struct plugin *p, bool save)
 {
     unregister_hooks(p);
+    feed_ask_stop(&p->revoke.feed);
+    revoke_close(p);
     worker_stop(&p->worker);
     wake_close(&p->wake);
     if (save)

@@ -15,6 +15,7 @@
 #include "failures.h"
 #include "keys.h"
 #include "options.h"
+#include "revoke.h"
 #include "sessions.h"
 #include "state.h"
 #include "wake.h"
@@ -55,6 +56,7 @@ struct plugin {
 
     struct wake wake;
     struct worker worker;
+    struct revoke revoke;
     struct state state;
     struct state_walk walk;
 
@@ -77,7 +79,7 @@ plugin_now_ms(void)
 /** Something happened: if no tick has come long after the first time, say so once. */
 void plugin_note_event(struct plugin *p, int64_t now_ms);
 
-/** Take what the background thread sent: lines for the log, keys. */
+/** Take what the background threads sent: lines for the log, keys, revocations. */
 void plugin_take_notes(struct plugin *p);
 
 /** Bring a session's grant up to the present scope map. @return false: it has none, deny. */
