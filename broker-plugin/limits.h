@@ -27,7 +27,7 @@
 #define TURN_COMPILED 200   /* grants compiled again after a new scope map, some 5 us each */
 #define TURN_BUCKETS  16384 /* places of the session table looked at, for the above or a save */
 #define TURN_SAVED    200   /* sessions written into a chunk of the state file */
-#define TURN_REVOKED  500   /* entries of the feed applied, some 0.3 us each and what they end */
+#define TURN_REVOKED  100   /* entries of the feed applied, 1 to 10 us each */
 #define TURN_SWEPT    20000 /* places of the revocations looked at, 48 bytes each */
 
 /* times */

@@ -67,7 +67,8 @@ revocations_open(struct revocations *set, size_t count_max)
         return LK_ERR_NOMEM;
     /* While a full list comes in, the one before is still here. */
     set->place_count = (uint32_t)count_max * 2;
-    while (chains < set->place_count)
+    /* Chains of two or three when full; small, since whoever fills it touches all of it. */
+    while (chains < count_max / 2)
         chains *= 2;
     set->chain_mask = chains - 1;
     /* Not the broker's allocator: the copy behind the state file belongs to another thread. */
@@ -215,15 +216,6 @@ revocations_put(struct revocations *set, enum revocation_kind kind,
 }
 
 void
-revocations_begin(struct revocations *set)
-{
-    set->round++;
-    set->of_round = 0;
-    set->filling = true;
-    set->round_overflowed = false;
-}
-
-void
 revocations_end(struct revocations *set)
 {
     if (!set->filling)
@@ -253,6 +245,18 @@ revocations_sweep(struct revocations *set, int64_t now_s, size_t places)
     if (set->issued_before_s != 0 && set->issued_until_s < over_s)
         set->issued_before_s = set->issued_until_s = 0;
     return true;
+}
+
+void
+revocations_begin(struct revocations *set)
+{
+    /* What the list before left out makes room first; as a rule it has by now. */
+    set->hand = 0;
+    (void)revocations_sweep(set, 0, SIZE_MAX);
+    set->round++;
+    set->of_round = 0;
+    set->filling = true;
+    set->round_overflowed = false;
 }
 
 /* --- asking -------------------------------------------------------------------------------- */
