@@ -246,6 +246,8 @@ access_on_check(int event, void *data, void *userdata)
     (void)event;
     plugin_note_event(p, now_ms);
     s = find_session(p, ev->client);
+    if (s != NULL && s->revoked && ev->access != MOSQ_ACL_UNSUBSCRIBE)
+        return deny(p, s, ev, LK_ERR_REVOKED, now_ms);
     if (ev->access != MOSQ_ACL_UNSUBSCRIBE && authz_info_is_topic(ev->topic))
         return check_authz_info(p, s, ev, now_ms);
     if (s != NULL)

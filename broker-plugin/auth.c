@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <latchkey/base64url.h>
 #include <latchkey/host/clock.h>
 #include <latchkey/id.h>
 
@@ -35,6 +34,7 @@ struct login {
     uint64_t key_serial; /* the key that verified it now */
     struct bond bond;    /* BOND_NONE: a bearer token */
     struct lk_key key;   /* method ace: what the proof is checked with */
+    const uint8_t *kid;  /* of the key that verified it; what a session keeps of it */
 };
 
 /* --- the log ------------------------------------------------------------------------------- */
@@ -207,6 +207,8 @@ verify(struct login *login, struct lk_span text)
     err = check_form(login, text);
     if (err != LK_OK)
         return err;
+    if (revoke_has_kid(p, login->token.kid))
+        return LK_ERR_REVOKED;
     if (p->keys.set.count == 0) {
         worker_want_keys(&p->worker);
         return LK_ERR_UNAVAILABLE;
@@ -224,6 +226,10 @@ verify(struct login *login, struct lk_span text)
     login->verified = err == LK_OK;
     if (err == LK_OK)
         err = check_claims(login, issuer, now_s);
+    if (err == LK_OK)
+        err = revoke_check(p, &login->token.claims, login->now_ms);
+    if (err == LK_OK)
+        login->kid = keys_kid(&p->keys, key);
     if (err == LK_OK)
         err = check_bond(login, text);
     return err == LK_OK ? check_subject(login) : err;
@@ -309,26 +315,6 @@ deadline_ms(const struct plugin *p, const struct login *login)
     return lk_clock_monotonic_ms() + end_s * 1000 - now_ms;
 }
 
-/* 16 bytes that name the token: our own have just that; of another's text, what a hash leaves. */
-static enum lk_err
-token_id(struct lk_span id, uint8_t out[16])
-{
-    uint8_t digest[LK_SHA256_LEN];
-    struct lk_span decoded;
-    enum lk_err err;
-
-    if (id.len == 16) {
-        memcpy(out, id.ptr, 16);
-        return LK_OK;
-    }
-    if (id.len == LK_BASE64URL_LEN(16) &&
-        lk_base64url_decode(id, (struct lk_buf){out, 16}, &decoded) == LK_OK)
-        return LK_OK;
-    err = lk_crypto_sha256(id, digest);
-    memcpy(out, digest, 16);
-    return err;
-}
-
 /* A token published by one who has proven possession is kept, for his next CONNECT. */
 static enum lk_err
 collect_bond(const struct login *login, struct session_facts *facts)
@@ -364,7 +350,9 @@ collect(struct login *login, struct session_facts *facts)
         .proof = (uint8_t)login->proof,
     };
     memcpy(facts->credential, login->digest, sizeof(facts->credential));
-    err = token_id(claims->token_id, facts->token_id);
+    memcpy(facts->kid, login->kid, sizeof(facts->kid));
+    err =
+        claims->token_id.len > 0 ? revocation_token_key(claims->token_id, facts->token_id) : LK_OK;
     if (err == LK_OK)
         err = lk_identity_from_claims(&p->policy, claims, login->id, LK_BUF_OF(p->claim_room),
                                       &identity);
@@ -469,7 +457,8 @@ renew_session(struct login *login, struct session *s)
 
     if (s->for_denial)
         return LK_ERR_STATE; /* the next tick ends the connection; no token is a way around it */
-    err = check_same_identity(login, s);
+    /* Who is on his way out stays on it, whatever he shows. */
+    err = s->revoked ? LK_ERR_REVOKED : check_same_identity(login, s);
     if (err == LK_OK)
         err = collect(login, &facts);
     if (err != LK_OK)

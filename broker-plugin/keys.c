@@ -90,7 +90,8 @@ keys_adopt(struct keys *k, uint32_t issuer, struct lk_key *keys, size_t count)
     memset(k->known, 0, sizeof(k->known));
     for (size_t i = 0; i < k->set.count; i++) {
         /* Without a print the serial stays 0, which the cache never takes. */
-        if (key_print(&k->set.keys[i], k->known[i].print) != LK_OK)
+        if (key_print(&k->set.keys[i], k->known[i].print) != LK_OK ||
+            revocation_kid_print(lk_key_kid(&k->set.keys[i]), k->known[i].kid) != LK_OK)
             continue;
         k->known[i].serial = known_serial(before, before_count, k->known[i].print);
         if (k->known[i].serial == 0)
@@ -105,6 +106,44 @@ uint64_t
 keys_serial(const struct keys *k, const struct lk_key *key)
 {
     return k->known[key - k->set.keys].serial;
+}
+
+const uint8_t *
+keys_kid(const struct keys *k, const struct lk_key *key)
+{
+    return k->known[key - k->set.keys].kid;
+}
+
+static void
+drop(struct keys *k, size_t at)
+{
+    size_t last = k->set.count - 1;
+
+    lk_key_wipe(&k->set.keys[at]);
+    if (at != last) {
+        k->set.keys[at] = k->set.keys[last];
+        k->known[at] = k->known[last];
+    }
+    /* Not lk_key_wipe: what is prepared lives on in its new place. */
+    lk_wipe(&k->set.keys[last], sizeof(k->set.keys[last]));
+    memset(&k->known[last], 0, sizeof(k->known[last]));
+    k->set.count = last;
+}
+
+size_t
+keys_drop_revoked(struct keys *k, const struct revocations *revoked)
+{
+    uint8_t key[REVOCATION_KEY_LEN];
+    size_t gone = 0;
+
+    for (size_t i = k->set.count; i-- > 0;) {
+        revocation_kid_key(k->known[i].kid, key);
+        if (revocations_has(revoked, REVOCATION_KID, key, 0)) {
+            drop(k, i);
+            gone++;
+        }
+    }
+    return gone;
 }
 
 void

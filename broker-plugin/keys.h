@@ -10,11 +10,14 @@
 #include <latchkey/crypto.h>
 #include <latchkey/keyset.h>
 
+#include "revocations.h"
+
 struct keys {
     struct lk_keyset set;
     struct {
         uint8_t print[LK_SHA256_LEN];
         uint64_t serial;
+        uint8_t kid[KID_PRINT_LEN];
     } known[LK_KEYS_MAX]; /* in step with set.keys */
     uint64_t next_serial;
 };
@@ -35,6 +38,11 @@ LK_MUST_CHECK enum lk_err keys_adopt(struct keys *k, uint32_t issuer, struct lk_
 
 /** @param key  out of k->set. */
 uint64_t keys_serial(const struct keys *k, const struct lk_key *key);
+/** What a session keeps of the key's name. */
+const uint8_t *keys_kid(const struct keys *k, const struct lk_key *key);
+
+/** Take out what is revoked, and with it what it vouched for. @return how many went. */
+size_t keys_drop_revoked(struct keys *k, const struct revocations *revoked);
 
 void keys_wipe(struct keys *k);
 

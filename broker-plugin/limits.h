@@ -30,6 +30,8 @@
 #define TURN_COMPILED 200   /* grants compiled again after a new scope map, some 5 us each */
 #define TURN_BUCKETS  16384 /* places of the session table looked at, for the above or a save */
 #define TURN_SAVED    200   /* sessions written into a chunk of the state file */
+#define TURN_REVOKED  100   /* entries of the feed applied, 1 to 10 us each */
+#define TURN_SWEPT    20000 /* places of the revocations looked at, 48 bytes each */
 #define TURN_FORGED   16    /* signatures that fail, 60 us each: 1 ms */
 #define TURN_PRESENCE 100   /* presence messages, some 5 us each */
 
@@ -85,6 +87,29 @@
 #define WAKE_REPEAT_US   800 /* a signal just before epoll_wait is lost: repeat */
 #define WAKE_REPEATS     400 /* then leave it to the next ordinary turn */
 #define WAKE_IDLE_MS     500 /* longest sleep of the wake thread */
+
+/* feed of revocations */
+#define REVOCATIONS_MAX    200000 /* entries; 10 MB when full, as much again for a full list */
+#define REVOCATION_SLACK_S 660    /* kept so much longer than said: the longest leeway, a minute */
+#define REVOCATION_RACE_S  5      /* tokens being issued while something was revoked */
+#define FEED_EPOCH_MAX     64     /* bytes of an epoch; unreserved characters of a URL */
+#define FEED_KIND_MAX      32     /* bytes of a kind that the log shows */
+#define FEED_BODY_MAX      16777216 /* bytes of an answer; touched as far as it reaches */
+#define FEED_PAGE_MAX      200000   /* entries of an answer; ours has some thousands */
+#define FEED_PAGES_WAITING 4        /* answers the broker's thread has still to work off */
+#define FEED_WAIT_S        30       /* the server holds a request so long while there is no news */
+#define FEED_WAIT_MORE_MS  10000    /* ... and has so much more for its answer */
+#define FEED_PAUSE_MS      1000     /* after an answer without news that was not held */
+#define FEED_RETRY_MIN_MS  1000     /* after a failure: anything up to this, doubled up to ... */
+#define FEED_RETRY_MAX_MS  60000
+#define FEED_BREAK_AFTER   5 /* failures in a row; then no two tries in less than ... */
+#define FEED_BREAK_MS      10000
+#define FEED_ABSENT_MS     300000 /* to an issuer that has no feed */
+#define FEED_SAVE_MS       1000   /* between two writings of the file, if anything changed ... */
+#define FEED_SAVE_IDLE_MS  60000  /* ... or to note how fresh it is */
+#define FEED_AGE_MIN_S     5      /* least that max_feed_age may say */
+#define BEARER_ANSWER_MAX  16384  /* bytes of an answer with a token, which has at most 8192 */
+#define BEARER_FETCH_MS    10000  /* one request, in all */
 
 /* state file */
 #define STATE_CHUNK       65536      /* bytes handed to the background thread at once */

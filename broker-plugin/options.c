@@ -33,6 +33,7 @@ static const char *const unknown_words[] = {"deny", "defer", NULL};
 static const char *const binding_words[] = {"strict", "off", NULL};
 static const char *const on_deny_words[] = {"ignore", "disconnect", NULL};
 static const char *const bool_words[] = {"false", "true", NULL};
+static const char *const feed_words[] = {"off", "on", NULL};
 
 static const struct option {
     const char *name;
@@ -58,6 +59,20 @@ static const struct option {
     {.name = "subject_claim", .at = AT(subject_claim), .of_issuer = true},
     {.name = "tenant", .at = AT(tenant), .of_issuer = true},
     {.name = "algs", .kind = OPTION_ALGS, .at = AT(algs), .of_issuer = true},
+    {.name = "feed",
+     .kind = OPTION_WORD,
+     .at = AT(feed),
+     .words = feed_words,
+     .preset = FEED_AS_IT_MAY,
+     .of_issuer = true},
+    {.name = "max_feed_age",
+     .kind = OPTION_SECONDS,
+     .at = AT(max_feed_age_s),
+     .preset = 0,
+     .least = FEED_AGE_MIN_S,
+     .most = 365 * DAY,
+     .of_issuer = true,
+     .live = true},
     {.name = "audience", .at = AT(audience), .text = "mqtt"},
     {.name = "scopes", .at = AT(scopes), .text = "/etc/latchkey/scopes.acl", .live = true},
     {.name = "state_dir", .at = AT(state_dir), .text = "/var/lib/latchkey/broker"},
@@ -144,9 +159,6 @@ static const struct option {
      .preset = false},
 };
 #define KNOWN_COUNT (sizeof(known) / sizeof(known[0]))
-
-/* Named in the contract, understood by later versions. */
-static const char *const later[] = {"max_feed_age", "feed"};
 
 /** What is being read, and the first thing that was wrong with it. */
 struct reading {
@@ -235,6 +247,8 @@ words_text(const char *const *words)
         return "strict or off";
     if (words == on_deny_words)
         return "ignore or disconnect";
+    if (words == feed_words)
+        return "on or off";
     return "true or false";
 }
 
@@ -318,12 +332,6 @@ set_algs(struct reading *r, const struct option *option, const char *value)
 static void
 set(struct reading *r, const char *name, const char *value, bool in_issuer)
 {
-    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
-        if (strcmp(name, later[i]) == 0) {
-            complain(r, "not supported by this version", name, NULL, "");
-            return;
-        }
-    }
     for (size_t i = 0; i < KNOWN_COUNT; i++) {
         if (strcmp(name, known[i].name) != 0)
             continue;
@@ -456,6 +464,32 @@ check_mapping(struct reading *r)
         complain(r, "expected 1 to 32 of a-z 0-9 -", "tenant", o->tenant, "");
 }
 
+static bool
+feed_is_possible(const struct options *o)
+{
+    return !o->issuer_is_foreign && o->client_id[0] != '\0' && o->client_secret_file[0] != '\0' &&
+           may_be_fetched(o->issuer);
+}
+
+/* Without a word about it: where keys are fetched and the verifier has an account. With keys from a
+ * file there may be no network at all. */
+static void
+check_feed(struct reading *r)
+{
+    struct options *o = r->o;
+
+    if (o->feed == FEED_AS_IT_MAY)
+        o->feed = feed_is_possible(o) && o->keys_file[0] == '\0' ? FEED_ON : FEED_OFF;
+    else if (o->feed == FEED_ON && o->issuer_is_foreign)
+        complain(r, "only Latchkey's own server has one", "feed", "on", "");
+    else if (o->feed == FEED_ON && !feed_is_possible(o))
+        complain(r, "needs client_id, client_secret_file and an issuer to be reached", "feed", "on",
+                 "");
+    if (o->max_feed_age_s != 0 && o->feed != FEED_ON)
+        complain(r, "there is no feed: it needs client_id and client_secret_file", "max_feed_age",
+                 NULL, "");
+}
+
 static void
 check_together(struct reading *r)
 {
@@ -470,6 +504,7 @@ check_together(struct reading *r)
     if (!scrape_parse(o->metrics, &place))
         complain(r, "expected off, 127.0.0.1:PORT, unix:/PATH or /PATH of a file", "metrics",
                  o->metrics, "");
+    check_feed(r);
     if (o->keys_file[0] != '\0') {
         if (o->jwks_uri[0] != '\0')
             complain(r, "keys come from keys_file or from jwks_uri, not from both", "jwks_uri",

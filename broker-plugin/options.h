@@ -25,6 +25,7 @@ struct mosquitto_opt;
 enum option_unknown { UNKNOWN_DENY, UNKNOWN_DEFER };
 enum option_binding { BINDING_STRICT, BINDING_OFF };
 enum option_on_deny { ON_DENY_IGNORE, ON_DENY_DISCONNECT };
+enum option_feed { FEED_OFF, FEED_ON, FEED_AS_IT_MAY /* not in the result */ };
 
 struct options {
     char issuer[OPTION_TEXT_MAX];
@@ -62,6 +63,8 @@ struct options {
     int64_t disconnect_after_expire; /* bool */
     int64_t presence;                /* bool */
     int64_t require_cnf;             /* bool */
+    int64_t feed;                    /* enum option_feed */
+    int64_t max_feed_age_s;          /* 0: any age */
 
     /* What mosquitto.conf said: the broker's own copy does not outlive a reload. */
     char config[OPTION_TEXT_MAX];

@@ -53,11 +53,13 @@ take_note(struct plugin *p, struct note *note)
         metrics_set(&p->metrics.keys_success_s, (uint64_t)lk_clock_wall_s());
     if (note->server_date_s > 0)
         p->server_floor_s = note->server_date_s - p->options.leeway_s;
+    revoke_take(p, note);
     if (note->keys == NULL)
         return;
     err = keys_adopt(&p->keys, 0, note->keys, note->key_count);
     log_line(err == LK_OK ? LK_LOG_INFO : LK_LOG_ERROR, "keys issuer=%s count=%zu reason=%s %s",
              lk_log_text(p->options.issuer), note->key_count, lk_err_name(err), lk_err_text(err));
+    revoke_keys(p);
 }
 
 void
@@ -70,6 +72,7 @@ plugin_take_notes(struct plugin *p)
         take_note(p, note);
         note_free(note);
     }
+    revoke_some(p, plugin_now_ms());
 }
 
 bool
@@ -133,6 +136,7 @@ adopt_document(struct plugin *p, struct lk_span text, uint8_t *lent)
     if (err == LK_OK)
         err = keys_adopt(&p->keys, 0, keys, count);
     keys_free(keys, all);
+    revoke_keys(p);
     return err;
 }
 
@@ -213,7 +217,9 @@ load_sessions(struct plugin *p)
 static void
 kick(struct plugin *p, struct session *s, int64_t now_ms)
 {
-    enum lk_err cause = s->for_denial ? LK_ERR_DENIED : LK_ERR_EXPIRED;
+    enum lk_err cause = s->revoked      ? LK_ERR_REVOKED
+                        : s->for_denial ? LK_ERR_DENIED
+                                        : LK_ERR_EXPIRED;
 
     log_line(LK_LOG_INFO, "disconnect client=%s user=%s reason=%s", lk_log_text(s->id),
              lk_log_span(session_subject(s)), lk_err_name(cause));
@@ -221,7 +227,7 @@ kick(struct plugin *p, struct session *s, int64_t now_ms)
     /* DISCONNECT and the check of the will happen inside the call. */
     p->kicking = s;
     p->kicking_cause = cause;
-    (void)mosquitto_kick_client_by_clientid(s->id, true);
+    (void)mosquitto_kick_client_by_clientid(s->id, !s->revoked);
     p->kicking = NULL;
     if (s->state == SESSION_ONLINE)
         expiry_set(&p->expiry, s, now_ms + KICK_AGAIN_MS);
@@ -317,6 +323,7 @@ on_tick(int event, void *data, void *userdata)
     budget_turn(&p->budget, now_ms);
     plugin_take_notes(p);
     more = kick_due(p, now_ms);
+    more = revoke_is_busy(p) || more;
     more = recompile_some(p) || more;
     more = presence_turn(&p->presence, &p->sessions, now_ms, lk_clock_wall_s()) || more;
     report_hand_over(&p->report, &p->denials, now_ms);
@@ -348,6 +355,7 @@ on_reload(int event, void *data, void *userdata)
         log_line(LK_LOG_WARN, "option %s was changed and takes effect at the next start", restart);
     p->verifier.leeway_s = p->options.leeway_s;
     atomic_store(&p->worker.refresh_interval_s, p->options.refresh_interval_s);
+    revoke_reload(p);
     if (load_policy(p) != LK_OK)
         log_line(LK_LOG_ERROR, "the scope map stays as it was");
     if (p->options.keys_file[0] != '\0' && load_keys_file(p) != LK_OK)
@@ -602,7 +610,7 @@ open_plugin(struct plugin *p, const struct mosquitto_opt *opts, int count)
     presence_open(&p->presence, p->options.presence, lk_clock_monotonic_ms());
     if (p->state.enabled)
         load_sessions(p);
-    return start_threads(p);
+    return start_threads(p) && revoke_open(p);
 }
 
 /* No loop turns any more, nobody waits: write what is to be kept, at once. */
@@ -635,8 +643,10 @@ static void
 close_plugin(struct plugin *p, bool save)
 {
     unregister_hooks(p);
+    feed_ask_stop(&p->revoke.feed);
     scrape_stop(&p->scrape);
     report_stop(&p->report);
+    revoke_close(p);
     worker_stop(&p->worker);
     wake_close(&p->wake);
     if (save)

@@ -21,6 +21,7 @@
 #include "options.h"
 #include "presence.h"
 #include "report.h"
+#include "revoke.h"
 #include "scrape.h"
 #include "sessions.h"
 #include "state.h"
@@ -73,6 +74,7 @@ struct plugin {
 
     struct wake wake;
     struct worker worker;
+    struct revoke revoke;
     struct state state;
     struct state_walk walk;
 
@@ -95,7 +97,7 @@ plugin_now_ms(void)
 /** Something happened: if no tick has come long after the first time, say so once. */
 void plugin_note_event(struct plugin *p, int64_t now_ms);
 
-/** Take what the background thread sent: lines for the log, keys. */
+/** Take what the background threads sent: lines for the log, keys, revocations. */
 void plugin_take_notes(struct plugin *p);
 
 /** Bring a session's grant up to the present scope map. @return false: it has none, deny. */

@@ -76,6 +76,16 @@ client_bucket(const struct sessions *t, const struct mosquitto *client)
     return (size_t)(product >> 32) & (t->buckets - 1);
 }
 
+/* Ids that an issuer drew, or hashes; folded, since others' may be text. */
+static size_t
+token_bucket(const struct sessions *t, const uint8_t token_id[REVOCATION_KEY_LEN])
+{
+    uint64_t word[2];
+
+    memcpy(word, token_id, sizeof(word));
+    return (size_t)((word[0] ^ word[1]) * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (t->buckets - 1);
+}
+
 /* --- opening ------------------------------------------------------------------------------- */
 
 static void
@@ -83,6 +93,7 @@ free_tables(struct sessions *t)
 {
     mosquitto_free(t->by_client);
     mosquitto_free(t->by_id);
+    mosquitto_free(t->by_token);
     mosquitto_free(t->subjects);
 }
 
@@ -98,8 +109,9 @@ sessions_open(struct sessions *t, struct grants *grants, size_t count_max)
         t->buckets *= 2;
     t->by_client = mosquitto_calloc(t->buckets, sizeof(struct session *));
     t->by_id = mosquitto_calloc(t->buckets, sizeof(struct session *));
+    t->by_token = mosquitto_calloc(t->buckets, sizeof(struct session *));
     t->subjects = mosquitto_calloc(t->buckets, sizeof(struct subject *));
-    if (t->by_client != NULL && t->by_id != NULL && t->subjects != NULL)
+    if (t->by_client != NULL && t->by_id != NULL && t->by_token != NULL && t->subjects != NULL)
         return LK_OK;
     free_tables(t);
     *t = (struct sessions){0};
@@ -305,7 +317,57 @@ sessions_id_is_taken(const struct sessions *t, struct lk_span id, struct lk_span
     return false;
 }
 
+struct session *
+sessions_of_token(const struct sessions *t, const uint8_t token_id[REVOCATION_KEY_LEN],
+                  const struct session *before)
+{
+    struct session *s =
+        before != NULL ? before->token_next : t->by_token[token_bucket(t, token_id)];
+
+    while (s != NULL && memcmp(s->token_id, token_id, REVOCATION_KEY_LEN) != 0)
+        s = s->token_next;
+    return s;
+}
+
 /* --- coming and going ---------------------------------------------------------------------- */
+
+static void
+token_enter(struct sessions *t, struct session *s)
+{
+    static const uint8_t none[REVOCATION_KEY_LEN];
+    struct session **bucket = &t->by_token[token_bucket(t, s->token_id)];
+
+    if (memcmp(s->token_id, none, sizeof(none)) == 0)
+        return;
+    s->token_at = bucket;
+    s->token_next = *bucket;
+    if (*bucket != NULL)
+        (*bucket)->token_at = &s->token_next;
+    *bucket = s;
+}
+
+/* In one step: an issuer that gives all its tokens one id makes one long chain. */
+static void
+token_leave(struct session *s)
+{
+    if (s->token_at == NULL)
+        return;
+    *s->token_at = s->token_next;
+    if (s->token_next != NULL)
+        s->token_next->token_at = s->token_at;
+    s->token_next = NULL;
+    s->token_at = NULL;
+}
+
+bool
+sessions_revoke(struct sessions *t, struct session *s)
+{
+    if (s->revoked)
+        return false;
+    s->revoked = true;
+    t->changes++;
+    return true;
+}
 
 void
 sessions_drop_pointer(struct sessions *t, struct session *s)
@@ -341,6 +403,7 @@ forget(struct sessions *t, struct session *s)
     while (*at != s)
         at = &(*at)->id_next;
     *at = s->id_next;
+    token_leave(s);
     list_remove(t, s);
     count_online(t, s, -1);
     subject_leave(s->subject, s);
@@ -431,6 +494,7 @@ take_facts(struct session *s, const struct session_facts *facts)
     s->generation = facts->generation;
     s->policy_serial = facts->policy_serial;
     s->proof = facts->proof;
+    memcpy(s->kid, facts->kid, sizeof(s->kid));
     memcpy(s->token_id, facts->token_id, sizeof(s->token_id));
     memcpy(s->credential, facts->credential, sizeof(s->credential));
 }
@@ -468,6 +532,7 @@ enter(struct sessions *t, struct session *s, struct subject *subject,
     count_online(t, s, 1);
     s->id_next = *bucket;
     *bucket = s;
+    token_enter(t, s);
     s->since_ms = now_ms;
     if (facts->client != NULL)
         set_pointer(t, s, facts->client);
@@ -522,7 +587,9 @@ sessions_renew(struct sessions *t, struct session *s, const struct session_facts
     s->room = room;
     grants_put(t->grants, s->shape);
     bond_free(s->bond);
+    token_leave(s);
     take_facts(s, facts);
+    token_enter(t, s);
     t->changes++;
     return LK_OK;
 }

@@ -15,6 +15,7 @@
 #include "bond.h"
 #include "grants.h"
 #include "limits.h"
+#include "revocations.h"
 
 struct mosquitto;
 struct presence_device;
@@ -57,9 +58,10 @@ struct subject {
 };
 
 struct session {
-    struct session *client_next, *id_next; /* chains of the two tables */
-    struct session *age_prev, *age_next;   /* offline or dying ones, oldest first */
-    struct session *newer, *older;         /* of the same subject */
+    struct session *client_next, *id_next;  /* chains of the two tables */
+    struct session *age_prev, *age_next;    /* offline or dying ones, oldest first */
+    struct session *newer, *older;          /* of the same subject */
+    struct session *token_next, **token_at; /* chain of the table by token; NULL: not in it */
     struct subject *subject;
     struct shape *shape;
     struct mosquitto *client; /* NULL: no context of the broker is known to be this session's */
@@ -82,8 +84,10 @@ struct session {
     bool superseded;    /* a newer login with this client id was accepted */
     bool for_denial;    /* due for on_deny=disconnect, not for its age */
     bool delivery_only; /* from a state file without a key: serves deliveries, nothing else */
-    uint8_t token_id[16];
-    uint8_t credential[16]; /* of SHA-256 of the password it came with */
+    bool revoked; /* may do nothing any more; never comes back, a new login is a new session */
+    uint8_t kid[KID_PRINT_LEN];
+    uint8_t token_id[REVOCATION_KEY_LEN]; /* all zero: it has none */
+    uint8_t credential[16];               /* of SHA-256 of the password it came with */
     uint16_t id_len;
     char id[]; /* terminated */
 };
@@ -94,7 +98,7 @@ struct session_list {
 
 struct sessions {
     struct grants *grants;
-    struct session **by_client, **by_id;
+    struct session **by_client, **by_id, **by_token;
     struct subject **subjects;
     size_t buckets; /* a power of two, of each table */
     size_t count, count_max;
@@ -114,7 +118,8 @@ struct session_facts {
     uint64_t generation;
     uint32_t policy_serial;
     uint8_t proof;
-    uint8_t token_id[16];
+    uint8_t kid[KID_PRINT_LEN];
+    uint8_t token_id[REVOCATION_KEY_LEN];
     uint8_t credential[16];
 };
 
@@ -140,6 +145,14 @@ bool sessions_id_is_taken(const struct sessions *t, struct lk_span id, struct lk
 struct session *sessions_newest_of_id(const struct sessions *t, struct lk_span id);
 
 struct subject *sessions_subject(const struct sessions *t, struct lk_span name);
+
+/** The sessions a token opened: the first (before: NULL), then those after it. NULL: no more. */
+struct session *sessions_of_token(const struct sessions *t,
+                                  const uint8_t token_id[REVOCATION_KEY_LEN],
+                                  const struct session *before);
+
+/** From now on it may do nothing. @return false if that was so already. */
+bool sessions_revoke(struct sessions *t, struct session *s);
 
 /**
  * Enter a session: online where facts.client is set, else offline since `now_ms`. Others under the

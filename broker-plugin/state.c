@@ -43,12 +43,15 @@ state_open(struct state *state, const char *dir, struct lk_span secret)
         err = seal_derive(secret, STATE_KEYS_PURPOSE, state->keys_key);
     if (err == LK_OK)
         err = seal_derive(secret, STATE_SESSIONS_PURPOSE, state->sessions_key);
+    if (err == LK_OK)
+        err = seal_derive(secret, STATE_REVOCATIONS_PURPOSE, state->revocations_key);
     if (err != LK_OK) {
         state_close(state);
         return err;
     }
     (void)snprintf(state->keys_path, sizeof(state->keys_path), "%s/keys", dir);
     (void)snprintf(state->sessions_path, sizeof(state->sessions_path), "%s/sessions", dir);
+    (void)snprintf(state->revocations_path, sizeof(state->revocations_path), "%s/revocations", dir);
     state->enabled = true;
     return LK_OK;
 }
@@ -139,6 +142,154 @@ out:
     return err;
 }
 
+/* --- revocations --------------------------------------------------------------------------- */
+
+#define REVOCATION_RECORD_MAX 64 /* bytes of one entry in the file */
+
+struct listing {
+    struct seal *seal;
+    struct lk_cbor_out w;
+    struct lk_buf room;
+    enum lk_err err;
+};
+
+static void
+write_position(struct lk_cbor_out *w, const struct feed_position *position,
+               const struct revocations *set)
+{
+    lk_cbor_write_array(w, 5);
+    lk_cbor_write_text(w, lk_span_text(position->epoch));
+    lk_cbor_write_int(w, position->seq);
+    lk_cbor_write_int(w, position->answered_s);
+    lk_cbor_write_int(w, set->issued_before_s);
+    lk_cbor_write_int(w, set->issued_until_s);
+}
+
+static void
+flush_listing(struct listing *l)
+{
+    struct lk_span filled;
+
+    if (l->err == LK_OK)
+        l->err = lk_cbor_write_close(&l->w, &filled);
+    if (l->err == LK_OK && filled.len > 0)
+        l->err = seal_add(l->seal, filled);
+    lk_cbor_write_open(&l->w, l->room);
+}
+
+static bool
+write_revocation(void *context, const struct revocation *r)
+{
+    struct listing *l = context;
+
+    if (l->room.cap - l->w.len < REVOCATION_RECORD_MAX)
+        flush_listing(l);
+    lk_cbor_write_array(&l->w, 4);
+    lk_cbor_write_uint(&l->w, r->kind);
+    lk_cbor_write_bytes(&l->w, lk_span_of(r->key, sizeof(r->key)));
+    lk_cbor_write_uint(&l->w, r->gen_before);
+    lk_cbor_write_int(&l->w, r->until_s);
+    return l->err == LK_OK;
+}
+
+enum lk_err
+state_save_revocations(const struct state *state, const char *issuer, int64_t now_s,
+                       const struct feed_position *position, const struct revocations *set)
+{
+    struct seal seal = {.file = NULL};
+    struct listing l = {.seal = &seal, .room = {malloc(STATE_CHUNK), STATE_CHUNK}};
+
+    if (l.room.ptr == NULL)
+        return LK_ERR_NOMEM;
+    l.err = seal_create(&seal, state->revocations_path, state->revocations_key);
+    lk_cbor_write_open(&l.w, l.room);
+    write_head(&l.w, STATE_REVOCATIONS_PURPOSE, issuer, now_s);
+    write_position(&l.w, position, set);
+    flush_listing(&l);
+    (void)revocations_each(set, write_revocation, &l);
+    flush_listing(&l);
+    free(l.room.ptr);
+    if (l.err == LK_OK)
+        return seal_commit(&seal);
+    seal_abort(&seal);
+    return l.err;
+}
+
+static bool
+read_position(struct lk_cbor *r, struct revocations *set, struct feed_position *position)
+{
+    struct lk_span epoch;
+
+    (void)lk_cbor_enter_array(r);
+    epoch = lk_cbor_text(r);
+    position->seq = lk_cbor_int(r);
+    position->answered_s = lk_cbor_int(r);
+    set->issued_before_s = lk_cbor_int(r);
+    set->issued_until_s = lk_cbor_int(r);
+    lk_cbor_leave_array(r);
+    if (r->err != LK_OK || epoch.len > FEED_EPOCH_MAX)
+        return false;
+    if (epoch.len > 0)
+        memcpy(position->epoch, epoch.ptr, epoch.len);
+    return true;
+}
+
+static bool
+read_revocation(struct lk_cbor *r, struct revocations *set)
+{
+    struct lk_span key;
+    uint64_t kind, gen_before;
+    int64_t until_s;
+
+    (void)lk_cbor_enter_array(r);
+    kind = lk_cbor_uint(r);
+    key = lk_cbor_bytes(r);
+    gen_before = lk_cbor_uint(r);
+    until_s = lk_cbor_int(r);
+    lk_cbor_leave_array(r);
+    if (r->err != LK_OK || kind == REVOCATION_NONE || kind >= REVOCATION_KINDS ||
+        key.len != REVOCATION_KEY_LEN)
+        return false;
+    return revocations_put(set, (enum revocation_kind)kind, key.ptr, gen_before, until_s, 0);
+}
+
+enum lk_err
+state_load_revocations(const struct state *state, const char *issuer, struct revocations *set,
+                       int64_t *saved_s, struct feed_position *position)
+{
+    struct lk_buf room = {malloc(STATE_CHUNK), STATE_CHUNK};
+    struct seal seal = {.file = NULL};
+    enum lk_err err = LK_ERR_NOMEM;
+    struct lk_span chunk;
+    struct lk_cbor r;
+
+    *saved_s = 0;
+    *position = (struct feed_position){.seq = 0};
+    if (room.ptr == NULL)
+        return err;
+    err = seal_open(&seal, state->revocations_path, state->revocations_key, room);
+    if (err != LK_OK)
+        goto out;
+    err = LK_ERR_NOT_FOUND;
+    if (!seal_next(&seal, room, &chunk))
+        goto out;
+    lk_cbor_open(&r, chunk);
+    if (!read_head(&r, STATE_REVOCATIONS_PURPOSE, issuer, saved_s))
+        goto out;
+    err = read_position(&r, set, position) ? LK_OK : LK_ERR_MALFORMED;
+    while (err == LK_OK && seal_next(&seal, room, &chunk)) {
+        lk_cbor_open(&r, chunk);
+        while (err == LK_OK && lk_cbor_peek(&r) != LK_CBOR_END)
+            err = read_revocation(&r, set) ? LK_OK : LK_ERR_MALFORMED;
+    }
+out:
+    if (err != LK_OK)
+        *position = (struct feed_position){.seq = 0};
+    seal_close(&seal);
+    free(room.ptr);
+    return err;
+}
+
 /* --- sessions: out ------------------------------------------------------------------------- */
 
 struct filling {
@@ -164,7 +315,7 @@ write_session(void *context, struct session *s)
         return true;
     if (f->left == 0)
         return false;
-    lk_cbor_write_array(&f->w, 9);
+    lk_cbor_write_array(&f->w, 11);
     lk_cbor_write_text(&f->w, lk_span_of(s->id, s->id_len));
     lk_cbor_write_text(&f->w, session_subject(s));
     lk_cbor_write_bytes(&f->w, session_identity(s));
@@ -174,6 +325,8 @@ write_session(void *context, struct session *s)
     lk_cbor_write_uint(&f->w, s->proof);
     lk_cbor_write_bool(&f->w, s->delivery_only);
     lk_cbor_write_int(&f->w, seen_s(s, f->now_ms, f->now_s));
+    lk_cbor_write_bytes(&f->w, lk_span_of(s->kid, sizeof(s->kid)));
+    lk_cbor_write_bool(&f->w, s->revoked);
     if (f->w.err != LK_OK || f->w.len - before.len > STATE_RECORD_MAX) {
         bool alone = before.len == 0;
 
@@ -247,14 +400,22 @@ struct restoring {
     size_t count;
 };
 
+/* What a record says beside the facts. */
+struct past {
+    bool delivery_only, revoked;
+    int64_t seen_s;
+};
+
 static bool
-read_session(struct lk_cbor *r, struct session_facts *facts, bool *delivery_only, int64_t *seen)
+read_session(struct lk_cbor *r, struct session_facts *facts, struct past *past)
 {
-    struct lk_span token_id;
+    struct lk_span token_id, kid = {NULL, 0};
+    size_t members;
     uint64_t proof;
 
     *facts = (struct session_facts){0};
-    (void)lk_cbor_enter_array(r);
+    *past = (struct past){.revoked = false};
+    members = lk_cbor_enter_array(r);
     facts->id = lk_cbor_text(r);
     facts->subject = lk_cbor_text(r);
     facts->identity = lk_cbor_bytes(r);
@@ -262,20 +423,26 @@ read_session(struct lk_cbor *r, struct session_facts *facts, bool *delivery_only
     facts->generation = lk_cbor_uint(r);
     token_id = lk_cbor_bytes(r);
     proof = lk_cbor_uint(r);
-    *delivery_only = lk_cbor_bool(r);
-    *seen = lk_cbor_int(r);
+    past->delivery_only = lk_cbor_bool(r);
+    past->seen_s = lk_cbor_int(r);
+    if (members > 9) { /* the first version had no revocation */
+        kid = lk_cbor_bytes(r);
+        past->revoked = lk_cbor_bool(r);
+    }
     lk_cbor_leave_array(r);
     facts->proof = (uint8_t)proof;
     if (token_id.len == sizeof(facts->token_id))
         memcpy(facts->token_id, token_id.ptr, token_id.len);
+    if (kid.len == sizeof(facts->kid))
+        memcpy(facts->kid, kid.ptr, kid.len);
     return r->err == LK_OK && facts->id.len > 0 && facts->id.len <= CLIENT_ID_MAX &&
            memchr(facts->id.ptr, 0, facts->id.len) == NULL && facts->subject.len > 0;
 }
 
 static void
-restore(struct restoring *in, const struct session_facts *facts, bool delivery_only, int64_t seen)
+restore(struct restoring *in, const struct session_facts *facts, const struct past *past)
 {
-    int64_t age_s = in->now_s > seen ? in->now_s - seen : 0;
+    int64_t age_s = in->now_s > past->seen_s ? in->now_s - past->seen_s : 0;
     struct session *s;
 
     if (age_s >= in->keep_s || sessions_id_is_taken(in->t, facts->id, (struct lk_span){NULL, 0}))
@@ -283,7 +450,8 @@ restore(struct restoring *in, const struct session_facts *facts, bool delivery_o
     if (sessions_add(in->t, facts, SIZE_MAX, in->now_ms, &s) != LK_OK)
         return;
     s->since_ms = in->now_ms - age_s * 1000;
-    s->delivery_only = delivery_only || in->delivery_only;
+    s->delivery_only = past->delivery_only || in->delivery_only;
+    s->revoked = past->revoked;
     in->count++;
 }
 
@@ -331,8 +499,7 @@ state_load_sessions(const struct state *state, const char *issuer, struct sessio
     struct session_facts facts;
     struct lk_span chunk;
     struct lk_cbor r;
-    bool delivery_only;
-    int64_t seen;
+    struct past past;
     enum lk_err err = LK_ERR_NOMEM;
 
     *saved_s = 0;
@@ -351,8 +518,8 @@ state_load_sessions(const struct state *state, const char *issuer, struct sessio
     err = LK_OK;
     while (seal_next(&seal, room, &chunk)) {
         lk_cbor_open(&r, chunk);
-        while (lk_cbor_peek(&r) != LK_CBOR_END && read_session(&r, &facts, &delivery_only, &seen))
-            restore(&in, &facts, delivery_only, seen);
+        while (lk_cbor_peek(&r) != LK_CBOR_END && read_session(&r, &facts, &past))
+            restore(&in, &facts, &past);
     }
     sort_by_age(t);
     *count = in.count;

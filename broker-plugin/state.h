@@ -1,21 +1,24 @@
 /*
- * state.h - what outlives the broker's process: sessions and keys, in sealed files of state_dir.
+ * state.h - what outlives the broker's process: sessions, keys and revocations, in sealed files of
+ * state_dir.
  *
  * The broker's thread walks the session table in slices and fills chunks; the background thread
  * writes them (worker.c). Only at shutdown, when no loop waits any more, are they written at once.
  *
  * A file that was sealed with the verifier's secret is believed. Without a secret the session file
  * only shows that it is whole; its sessions then serve nothing but the delivery of messages to
- * sleeping devices, and no keys are kept.
+ * sleeping devices, and neither keys nor revocations are kept.
  */
 #ifndef PLUGIN_STATE_H
 #define PLUGIN_STATE_H
 
+#include "revocations.h"
 #include "seal.h"
 #include "sessions.h"
 
-#define STATE_KEYS_PURPOSE     "latchkey-broker-keys-v1"
-#define STATE_SESSIONS_PURPOSE "latchkey-broker-sessions-v1"
+#define STATE_KEYS_PURPOSE        "latchkey-broker-keys-v1"
+#define STATE_SESSIONS_PURPOSE    "latchkey-broker-sessions-v1"
+#define STATE_REVOCATIONS_PURPOSE "latchkey-broker-revocations-v1"
 
 struct state {
     bool enabled; /* there is a state_dir */
@@ -23,8 +26,10 @@ struct state {
     int lock_fd;
     char keys_path[OPTION_TEXT_MAX + 32];
     char sessions_path[OPTION_TEXT_MAX + 32];
+    char revocations_path[OPTION_TEXT_MAX + 32];
     uint8_t keys_key[SEAL_KEY_LEN];
     uint8_t sessions_key[SEAL_KEY_LEN];
+    uint8_t revocations_key[SEAL_KEY_LEN];
 };
 
 /**
@@ -43,6 +48,21 @@ LK_MUST_CHECK enum lk_err state_save_keys(const struct state *state, const char 
 LK_MUST_CHECK enum lk_err state_load_keys(const struct state *state, const char *issuer,
                                           struct lk_buf room, int64_t *saved_s,
                                           struct lk_span *jwks);
+
+/* --- revocations, and how far the feed was read: written whole */
+
+LK_MUST_CHECK enum lk_err state_save_revocations(const struct state *state, const char *issuer,
+                                                 int64_t now_s,
+                                                 const struct feed_position *position,
+                                                 const struct revocations *set);
+/**
+ * Read them into an empty set.
+ * @param position  [out] zeroed on error.
+ * @return LK_OK, LK_ERR_NOT_FOUND (also: of another issuer), LK_ERR_SIGNATURE, LK_ERR_IO ...
+ */
+LK_MUST_CHECK enum lk_err state_load_revocations(const struct state *state, const char *issuer,
+                                                 struct revocations *set, int64_t *saved_s,
+                                                 struct feed_position *position);
 
 /* --- sessions: a walk over the table, a chunk at a time */
 

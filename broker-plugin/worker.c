@@ -17,11 +17,12 @@ void
 note_free(struct note *note)
 {
     keys_free(note->keys, note->key_count);
+    feed_news_free(note->news);
     free(note);
 }
 
-static void
-post(struct worker *w, struct note *note)
+void
+worker_post(struct worker *w, struct note *note)
 {
     struct note *head = atomic_load(&w->notes);
 
@@ -33,8 +34,8 @@ post(struct worker *w, struct note *note)
 }
 
 /* Nobody takes notes where no tick comes and nobody logs in: then the log waits, not memory. */
-static struct note *
-note_new(struct worker *w)
+struct note *
+worker_note_new(struct worker *w)
 {
     return atomic_load(&w->note_count) < NOTES_MAX ? calloc(1, sizeof(struct note)) : NULL;
 }
@@ -42,7 +43,7 @@ note_new(struct worker *w)
 __attribute__((format(printf, 3, 4))) static void
 say(struct worker *w, enum lk_log_level level, const char *format, ...)
 {
-    struct note *note = note_new(w);
+    struct note *note = worker_note_new(w);
     va_list args;
 
     if (note == NULL)
@@ -51,7 +52,7 @@ say(struct worker *w, enum lk_log_level level, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(note->text, sizeof(note->text), format, args);
     va_end(args);
-    post(w, note);
+    worker_post(w, note);
 }
 
 void
@@ -110,7 +111,7 @@ static void
 fetch_succeeded(struct worker *w, const struct lk_fetch_answer *answer, struct lk_key *keys,
                 size_t count)
 {
-    struct note *note = note_new(w);
+    struct note *note = worker_note_new(w);
 
     w->fetch_due_ms = lk_clock_monotonic_ms() + jittered_ms(atomic_load(&w->refresh_interval_s));
     if (note == NULL) {
@@ -130,7 +131,7 @@ fetch_succeeded(struct worker *w, const struct lk_fetch_answer *answer, struct l
                        keys != NULL ? "fetched" : "unchanged, reachable again");
     }
     w->failures = 0;
-    post(w, note);
+    worker_post(w, note);
 }
 
 /* Good only when it parses; kept on disk as it came, before parsing changes the text. */
@@ -143,6 +144,8 @@ adopt(struct worker *w, const struct lk_fetch_answer *answer)
     size_t count = 0;
     enum lk_err err;
 
+    if (atomic_exchange(&w->keys_wanted_anew, false))
+        memset(w->digest, 0, sizeof(w->digest));
     if (lk_crypto_sha256(answer->body, digest) == LK_OK &&
         memcmp(digest, w->digest, sizeof(digest)) == 0) {
         fetch_succeeded(w, answer, NULL, 0);
@@ -269,6 +272,13 @@ worker_want_keys(struct worker *w)
 {
     if (w->running && w->jwks_uri != NULL && !atomic_exchange(&w->keys_wanted, true))
         nudge(w);
+}
+
+void
+worker_want_keys_anew(struct worker *w)
+{
+    atomic_store(&w->keys_wanted_anew, true);
+    worker_want_keys(w);
 }
 
 static int

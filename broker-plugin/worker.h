@@ -1,5 +1,6 @@
 /*
- * worker.h - the background thread: fetches keys, writes the state files. All that may block.
+ * worker.h - a background thread: fetches keys, writes the state files. All that may block. (The
+ * feed, whose requests last half a minute, has a thread of its own: feed.h.)
  *
  * To the broker's thread it speaks in notes, taken in TICK; from it, it takes chunks of the session
  * table and the wish for new keys. Neither side ever waits for the other.
@@ -12,6 +13,7 @@
 #include <latchkey/crypto.h>
 #include <latchkey/host/log.h>
 
+#include "feed_news.h"
 #include "keys.h"
 #include "state.h"
 #include "wake.h"
@@ -25,8 +27,10 @@ struct note {
     char text[LOG_LINE]; /* empty: nothing to say */
     struct lk_key *keys; /* NULL: no keys */
     size_t key_count;
-    bool keys_are_fresh;   /* the issuer has just said which they are; new ones or the same */
-    int64_t server_date_s; /* 0: unknown */
+    bool keys_are_fresh;    /* the issuer has just said which they are; new ones or the same */
+    struct feed_news *news; /* NULL: no revocations */
+    bool feed_is_fresh;     /* the feed has just been heard; with news or without */
+    int64_t server_date_s;  /* 0: unknown */
 };
 
 struct worker {
@@ -36,7 +40,7 @@ struct worker {
     const char *issuer, *jwks_uri, *ca_file; /* jwks_uri NULL: keys come from a file */
 
     _Atomic int64_t refresh_interval_s;
-    atomic_bool keys_wanted;
+    atomic_bool keys_wanted, keys_wanted_anew;
     volatile int stop; /* lk_fetch looks at it too */
     int event_fd;
     pthread_t thread;
@@ -66,9 +70,15 @@ void worker_stop(struct worker *w);
 
 /** Please fetch keys soon: an unknown kid was seen. Never blocks. */
 void worker_want_keys(struct worker *w);
+/** The same, and also if they are those it fetched last: we have let some of them go. */
+void worker_want_keys_anew(struct worker *w);
 
 /** A line for the broker's log, from any thread. Lost where nobody takes notes any more. */
 void worker_say(struct worker *w, enum lk_log_level level, const char *line);
+
+/** A note of one's own, from any thread. @return NULL if too many wait, or without memory. */
+struct note *worker_note_new(struct worker *w);
+void worker_post(struct worker *w, struct note *note);
 
 /** A free chunk to fill, or NULL when the thread is behind; then hand it over. */
 struct state_chunk *worker_chunk(struct worker *w);

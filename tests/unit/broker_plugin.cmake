@@ -15,4 +15,10 @@ if(TARGET latchkey-plugin-core)
   lk_plugin_test(plugin_metrics_test)
   lk_plugin_test(plugin_denials_test)
   lk_plugin_test(plugin_presence_test)
+  lk_plugin_test(plugin_revocations_test)
+
+  # Deferred: lk_replay() stands in a list that is read after this one.
+  cmake_language(DEFER CALL lk_replay feed LIBS latchkey::plugin-core)
+  cmake_language(DEFER CALL target_compile_options feed_corpus_test PRIVATE
+    "SHELL:-iquote ${PROJECT_SOURCE_DIR}/broker-plugin")
 endif()

@@ -63,6 +63,40 @@ a_key_keeps_its_serial_as_long_as_it_is_the_same(void **state)
 }
 
 static void
+a_revoked_key_goes_and_what_it_vouched_for(void **state)
+{
+    struct keys *k = calloc(1, sizeof(*k));
+    uint8_t print[KID_PRINT_LEN], key[REVOCATION_KEY_LEN];
+    struct revocations revoked;
+    uint64_t a, b;
+
+    (void)state;
+    assert_non_null(k);
+    assert_err("open", revocations_open(&revoked, 10), LK_OK);
+    adopt(k, "{\"keys\":[" EC("a", XY1) "," EC("b", XY2) "]}");
+    a = serial(k, "a");
+    b = serial(k, "b");
+    assert_int_equal(keys_drop_revoked(k, &revoked), 0);
+    assert_err("kid", revocation_kid_print(LK_SPAN("a"), print), LK_OK);
+    assert_memory_equal(print, keys_kid(k, lk_keyset_get(&k->set, 0, LK_SPAN("a"))), sizeof(print));
+    revocation_kid_key(print, key);
+    assert_true(revocations_put(&revoked, REVOCATION_KID, key, 0, 1, 1));
+    assert_int_equal(keys_drop_revoked(k, &revoked), 1);
+    assert_int_equal(serial(k, "a"), 0);
+    assert_int_equal(serial(k, "b"), b); /* which is in another place now */
+    assert_int_equal(keys_drop_revoked(k, &revoked), 0);
+    adopt(k, "{\"keys\":[" EC("a", XY1) "," EC("b", XY2) "]}");
+    assert_true(serial(k, "a") > a && serial(k, "b") == b); /* and no hit of the cache is back */
+    assert_int_equal(keys_drop_revoked(k, &revoked), 1);
+    adopt(k, "{\"keys\":[" EC("a", XY1) "]}");
+    assert_int_equal(keys_drop_revoked(k, &revoked), 1);
+    assert_int_equal(k->set.count, 0);
+    keys_wipe(k);
+    free(k);
+    revocations_close(&revoked);
+}
+
+static void
 a_document_without_keys_is_refused(void **state)
 {
     static const struct {
@@ -157,6 +191,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_keeps_its_serial_as_long_as_it_is_the_same),
+        cmocka_unit_test(a_revoked_key_goes_and_what_it_vouched_for),
         cmocka_unit_test(a_document_without_keys_is_refused),
         cmocka_unit_test(a_hit_needs_the_digest_and_the_key),
         cmocka_unit_test(failures_are_counted_by_address_and_second),

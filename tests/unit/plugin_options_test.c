@@ -84,7 +84,8 @@ durations(void **state)
     }
 }
 
-#define GOOD "issuer https://as.test"
+#define GOOD    "issuer https://as.test"
+#define ACCOUNT "\nclient_id b\nclient_secret_file /s"
 
 static void
 what_is_wrong_is_named(void **state)
@@ -107,8 +108,6 @@ what_is_wrong_is_named(void **state)
         {"an empty value", GOOD "\nca_file ", NULL, "option ca_file a value is missing"},
         {"no value", GOOD "\nca_file", NULL, "option ca_file a value is missing"},
         {"unknown name", GOOD "\nnonsense 1", NULL, "option nonsense there is no such option"},
-        {"a name of a later version", GOOD "\nmax_feed_age 60", NULL,
-         "option max_feed_age not supported by this version"},
         {"metrics off", GOOD "\nmetrics off", NULL, NULL},
         {"metrics on loopback", GOOD "\nmetrics 127.0.0.1:9100", NULL, NULL},
         {"metrics nowhere", GOOD "\nmetrics on", NULL,
@@ -167,6 +166,25 @@ what_is_wrong_is_named(void **state)
         {"a key to derive from, of the issuer", "",
          "[issuer a]\nissuer = https://as.test\nrs_key_file = /k\n", NULL},
         {"no proof", GOOD "\nrequire_cnf false", NULL, NULL},
+        {"no feed", GOOD "\nfeed off", NULL, NULL},
+        {"a feed", GOOD ACCOUNT "\nfeed on", NULL, NULL},
+        {"a feed in the section of its issuer", "",
+         "[issuer a]\nissuer=https://as.test\nfeed=off\n", NULL},
+        {"a feed without an account", GOOD "\nfeed on", NULL, "option feed on: needs client_id"},
+        {"a feed with half an account", GOOD "\nclient_id b\nfeed on", NULL,
+         "option feed on: needs client_id"},
+        {"a feed of another's server", GOOD ACCOUNT "\ntyp JWT\nfeed on", NULL,
+         "option feed on: only Latchkey's"},
+        {"a feed that cannot be reached", "issuer urn:x\nkeys_file /k" ACCOUNT "\nfeed on", NULL,
+         "option feed on: needs"},
+        {"neither on nor off", GOOD "\nfeed maybe", NULL, "option feed maybe: expected on or off"},
+        {"an age", GOOD ACCOUNT "\nmax_feed_age 10m", NULL, NULL},
+        {"the least age", GOOD ACCOUNT "\nmax_feed_age 5", NULL, NULL},
+        {"an age that one answer outlasts", GOOD ACCOUNT "\nmax_feed_age 4", NULL,
+         "option max_feed_age 4: expected"},
+        {"an age without a feed", GOOD "\nmax_feed_age 10m", NULL, "option max_feed_age there is"},
+        {"an age with the feed off", GOOD ACCOUNT "\nfeed off\nmax_feed_age 10m", NULL,
+         "option max_feed_age there is"},
     };
     char error[OPTION_ERROR_MAX];
     struct options *o = malloc(sizeof(*o));
@@ -262,6 +280,35 @@ who_asks_for_a_mapping_means_another_issuer(void **state)
 }
 
 static void
+the_feed_is_read_where_it_can_be(void **state)
+{
+    static const struct {
+        const char *given;
+        int64_t feed;
+    } rows[] = {
+        {GOOD, FEED_OFF},
+        {GOOD ACCOUNT, FEED_ON},
+        {GOOD ACCOUNT "\nfeed off", FEED_OFF},
+        {GOOD "\nclient_id b", FEED_OFF},
+        {GOOD ACCOUNT "\nscope_claim scp", FEED_OFF},
+        {GOOD ACCOUNT "\nkeys_file /k", FEED_OFF},
+        {GOOD ACCOUNT "\nkeys_file /k\nfeed on", FEED_ON},
+    };
+    char error[OPTION_ERROR_MAX];
+    struct options *o = malloc(sizeof(*o));
+
+    (void)state;
+    assert_non_null(o);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_err(rows[i].given, read_options(o, rows[i].given, NULL, error), LK_OK);
+        if (o->feed != rows[i].feed)
+            fail_msg("%s", rows[i].given);
+        assert_int_equal(o->max_feed_age_s, 0);
+    }
+    free(o);
+}
+
+static void
 the_file_is_read_again(void **state)
 {
     static const struct {
@@ -307,6 +354,7 @@ main(void)
         cmocka_unit_test(a_value_of_every_length),
         cmocka_unit_test(defaults_and_values),
         cmocka_unit_test(who_asks_for_a_mapping_means_another_issuer),
+        cmocka_unit_test(the_feed_is_read_where_it_can_be),
         cmocka_unit_test(the_file_is_read_again),
     };
     int fd = mkstemp(ini_path), failed;

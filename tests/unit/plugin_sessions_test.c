@@ -239,6 +239,110 @@ the_newest_of_an_id(void **state)
     assert_ptr_equal(sessions_newest_of_id(&table, LK_SPAN("a")), b);
 }
 
+static struct session *
+login_with(uintptr_t pointer, const char *id, const char *token_id)
+{
+    struct session_facts facts = {.id = lk_span_text(id),
+                                  .subject = LK_SPAN("a"),
+                                  .identity = LK_SPAN("i"),
+                                  .client = client(pointer)};
+    struct session *s;
+
+    memcpy(facts.token_id, token_id, strlen(token_id));
+    assert_err(id, sessions_add(&table, &facts, 100, 0, &s), LK_OK);
+    return s;
+}
+
+static bool
+is_of_token(const struct session *s, const char *token_id)
+{
+    uint8_t id[REVOCATION_KEY_LEN] = {0};
+    const struct session *found = NULL;
+
+    memcpy(id, token_id, strlen(token_id));
+    while ((found = sessions_of_token(&table, id, found)) != NULL)
+        if (found == s)
+            return true;
+    return false;
+}
+
+static void
+sessions_are_found_by_their_token(void **state)
+{
+    struct session_facts facts = {.identity = LK_SPAN("i"), .token_id = "two"};
+    struct session *a = login_with(1, "a:1", "one"), *b = login_with(2, "a:2", "one");
+    struct session *c = login_with(3, "a:3", "two"), *none = login_with(4, "a:4", "");
+
+    (void)state;
+    assert_true(is_of_token(a, "one") && is_of_token(b, "one") && !is_of_token(c, "one"));
+    assert_true(is_of_token(c, "two"));
+    assert_false(is_of_token(none, "")); /* no id is not an id */
+    assert_err("renewal", sessions_renew(&table, b, &facts), LK_OK);
+    assert_true(is_of_token(a, "one") && !is_of_token(b, "one") && is_of_token(b, "two"));
+    sessions_set_offline(&table, a, 5);
+    assert_true(is_of_token(a, "one"));
+    assert_int_equal(sessions_reap(&table, 6, 0, 0, 10), 1);
+    assert_false(is_of_token(a, "one"));
+    assert_true(is_of_token(c, "two") && is_of_token(b, "two"));
+}
+
+static void
+a_revoked_session_stays_revoked(void **state)
+{
+    struct session *s = login(1, "a", "a");
+    uint64_t changes = table.changes;
+
+    (void)state;
+    assert_true(sessions_revoke(&table, s));
+    assert_true(s->revoked);
+    assert_true(table.changes > changes); /* to be written */
+    assert_false(sessions_revoke(&table, s));
+    assert_false(login(2, "a", "a")->revoked);
+    assert_true(s->revoked);
+}
+
+/* Many logins, renewals and ends: the index by token agrees with a look at everything. */
+static void
+the_index_by_token_agrees_with_a_naive_one(void **state)
+{
+    struct session *all[8] = {NULL};
+    char names[8][8];
+    unsigned random = 7;
+
+    (void)state;
+    for (int step = 0; step < 20000; step++) {
+        unsigned at, token;
+        uint8_t id[REVOCATION_KEY_LEN] = {0};
+        size_t found = 0, wanted = 0;
+        const struct session *s = NULL;
+
+        random = random * 1103515245 + 12345;
+        at = random / 65536 % 8;
+        token = random / 1024 % 4;
+        (void)snprintf(names[at], sizeof(names[at]), "a:%u", at);
+        if (all[at] == NULL) {
+            const char name[2] = {(char)('p' + token), '\0'};
+
+            all[at] = login_with(at + 1, names[at], token == 0 ? "" : name);
+        } else if (random / 256 % 2 == 0) {
+            struct session_facts facts = {.identity = LK_SPAN("i")};
+
+            facts.token_id[0] = (uint8_t)('p' + token);
+            assert_err("renewal", sessions_renew(&table, all[at], &facts), LK_OK);
+        } else {
+            sessions_set_offline(&table, all[at], 1);
+            assert_int_equal(sessions_reap(&table, 2, 0, 0, 10), 1);
+            all[at] = NULL;
+        }
+        id[0] = (uint8_t)('p' + token);
+        for (size_t i = 0; i < COUNT(all); i++)
+            wanted += all[i] != NULL && all[i]->token_id[0] == id[0];
+        while ((s = sessions_of_token(&table, id, s)) != NULL)
+            found++;
+        assert_int_equal(found, wanted);
+    }
+}
+
 static void
 without_memory_nothing_is_half_done(void **state)
 {
@@ -378,6 +482,9 @@ main(void)
         IN_TABLE(a_renewal_changes_the_grant_and_nothing_else),
         IN_TABLE(a_bond_goes_with_its_session),
         IN_TABLE(the_newest_of_an_id),
+        IN_TABLE(sessions_are_found_by_their_token),
+        IN_TABLE(a_revoked_session_stays_revoked),
+        IN_TABLE(the_index_by_token_agrees_with_a_naive_one),
         IN_TABLE(without_memory_nothing_is_half_done),
         IN_TABLE(a_rate_is_the_subjects),
         IN_TABLE(a_walk_sees_everything_once),

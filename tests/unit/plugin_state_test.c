@@ -129,10 +129,12 @@ add(struct sessions *t, const char *id, const char *subject, int64_t seen_ms)
                                   .expires_s = 5000,
                                   .generation = 4,
                                   .proof = PROOF_METHOD_CWT,
+                                  .kid = "kid",
                                   .token_id = "fifteen letters"};
     struct session *s;
 
     assert_err(id, sessions_add(t, &facts, SIZE_MAX, seen_ms, &s), LK_OK);
+    s->revoked = strcmp(id, "a:7") == 0;
 }
 
 /* In slices as small as they get, so that the walk stops in every way it can. */
@@ -199,7 +201,11 @@ sessions_come_back(void **state)
         assert_int_equal(s->proof, PROOF_METHOD_CWT);
         assert_memory_equal(s->token_id, "fifteen letters", 16);
         assert_true(lk_span_is(session_identity(s), "an identity"));
+        assert_memory_equal(s->kid, "kid\0\0\0\0", KID_PRINT_LEN);
+        assert_non_null(sessions_of_token(&back, s->token_id, NULL));
         assert_false(s->delivery_only);
+        assert_true(s->revoked);
+        assert_false(sessions_of_id(&back, "a:9", "a")->revoked);
         assert_int_equal(s->since_ms, 9000000 - (193 + 50) * 1000);
         for (s = back.offline.first; s->age_next != NULL; s = s->age_next)
             assert_true(s->since_ms <= s->age_next->since_ms);
@@ -258,6 +264,70 @@ keys_come_back(void **state)
     state_close(&st);
 }
 
+static bool
+is_revoked(const struct revocations *set, enum revocation_kind kind, unsigned n, uint64_t gen)
+{
+    uint8_t key[REVOCATION_KEY_LEN] = {(uint8_t)n, (uint8_t)(n >> 8)};
+
+    return revocations_has(set, kind, key, gen);
+}
+
+/* As many as fill several chunks; with what a full list left out not among them. */
+static void
+revocations_come_back(void **state)
+{
+    const struct feed_position position = {.epoch = "e1", .seq = 77, .answered_s = 1234};
+    struct feed_position back_position;
+    struct revocations set, back;
+    int64_t saved_s;
+    struct state st;
+
+    (void)state;
+    assert_err("state", state_open(&st, folder, SECRET), LK_OK);
+    assert_err("set", revocations_open(&set, 5000), LK_OK);
+    assert_err("set", revocations_open(&back, 5000), LK_OK);
+    assert_err("none", state_load_revocations(&st, ISSUER, &back, &saved_s, &back_position),
+               LK_ERR_NOT_FOUND);
+    for (unsigned n = 0; n < 6000; n++) {
+        uint8_t key[REVOCATION_KEY_LEN] = {(uint8_t)n, (uint8_t)(n >> 8)};
+
+        if (n == 1000)
+            revocations_begin(&set);
+        (void)revocations_put(&set, n % 2 ? REVOCATION_SUBJECT : REVOCATION_TOKEN, key, n, n, 50);
+    }
+    revocations_end(&set);
+    (void)revocations_put(&set, REVOCATION_KID, (const uint8_t *)"sixteen letters.", 0, 900, 50);
+    assert_true(revocations_are_too_many(&set, 50));
+    assert_err("save", state_save_revocations(&st, ISSUER, 99, &position, &set), LK_OK);
+    assert_err("load", state_load_revocations(&st, ISSUER, &back, &saved_s, &back_position), LK_OK);
+    assert_int_equal(saved_s, 99);
+    assert_string_equal(back_position.epoch, "e1");
+    assert_int_equal(back_position.seq, 77);
+    assert_int_equal(back_position.answered_s, 1234);
+    assert_int_equal(back.live, 5000);
+    assert_int_equal(back.issued_before_s, set.issued_before_s);
+    assert_int_equal(back.issued_until_s, set.issued_until_s);
+    assert_false(is_revoked(&back, REVOCATION_TOKEN, 10, 0));
+    assert_true(is_revoked(&back, REVOCATION_TOKEN, 1000, 0));
+    assert_true(is_revoked(&back, REVOCATION_SUBJECT, 5999, 5998));
+    assert_false(is_revoked(&back, REVOCATION_SUBJECT, 5999, 5999));
+    revocations_close(&back);
+    assert_err("set", revocations_open(&back, 5000), LK_OK);
+    assert_err("another issuer",
+               state_load_revocations(&st, "https://x", &back, &saved_s, &back_position),
+               LK_ERR_NOT_FOUND);
+    assert_int_equal(back.live, 0);
+    assert_string_equal(back_position.epoch, "");
+    state_close(&st);
+    assert_err("no secret", state_open(&st, folder, NONE), LK_OK);
+    assert_err("not ours", state_load_revocations(&st, ISSUER, &back, &saved_s, &back_position),
+               LK_ERR_SIGNATURE);
+    assert_int_equal(back.live, 0);
+    state_close(&st);
+    revocations_close(&back);
+    revocations_close(&set);
+}
+
 static void
 a_folder_has_one_user_and_is_closed_to_others(void **state)
 {
@@ -284,9 +354,10 @@ main(void)
         cmocka_unit_test(sessions_come_back),
         cmocka_unit_test(a_secret_decides_what_is_believed),
         cmocka_unit_test(keys_come_back),
+        cmocka_unit_test(revocations_come_back),
         cmocka_unit_test(a_folder_has_one_user_and_is_closed_to_others),
     };
-    static const char *const files[] = {"lock", "keys", "sessions"};
+    static const char *const files[] = {"lock", "keys", "sessions", "revocations"};
     int failed;
 
     if (mkdtemp(folder) == NULL)
