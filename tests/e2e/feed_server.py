@@ -1,7 +1,7 @@
 """A stand-in for latchkeyd over HTTPS: keys, token endpoint, and the feed of revocations.
 
 It speaks exactly the interface of the real one, and can do what the real one never should: hang,
-cut, lie. tests/e2e/test_plugin_reads_latchkeyds_feed.py tries the real one.
+cut, lie. The last test of test_plugin_ends_what_is_revoked.py tries the real one.
 """
 
 import base64

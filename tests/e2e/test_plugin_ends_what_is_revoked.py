@@ -3,15 +3,17 @@
 import json
 import multiprocessing
 import select
+import threading
 import time
 
+import paho.mqtt.client
 import pytest
 
 import feed_server
 import mqtt_raw
 import tokens
-from installation import wait_until
-from mqtt_raw import SESSION_EXPIRY, V5, V311, Closed
+from installation import free_ports, wait_until
+from mqtt_raw import SESSION_EXPIRY, V5, V311
 
 SESSION = {V311: {"clean": False}, V5: {"clean": False, "props": {SESSION_EXPIRY: 600}}}
 VERSIONS = pytest.mark.parametrize("version", [V311, V5], ids=["mqtt311", "mqtt5"])
@@ -197,6 +199,29 @@ def test_what_a_revoked_device_left_behind_is_not_delivered(broker, server):
     one.log.wait(r"feed revocations=1 seq=1 known=1")
     with watcher_of(one) as watcher:
         assert [m.payload for m in watcher.messages(quiet=0.5)] == [b"sensor-2"]
+
+
+def test_a_websocket_is_closed_too(broker, server):
+    port = free_ports(1)
+    one = broker_of(broker, server,
+                    config=f"listener {port} 127.0.0.1\nprotocol websockets\n")
+    ended = threading.Event()
+    c = paho.mqtt.client.Client("sensor-1", transport="websockets")
+    c.username_pw_set("x", one.jwt())
+    c.will_set(TELEMETRY.format("sensor-1"), "gone", 1)
+    c.on_disconnect = lambda *_: ended.set()
+    with watcher_of(one) as watcher:
+        c.connect("127.0.0.1", port)
+        c.loop_start()
+        one.log.wait("accepted login client=sensor-1", 0, 10)
+        began = time.monotonic()
+        server.revoke(server.sub("sensor-1"))
+        assert ended.wait(3)
+        assert time.monotonic() - began < 1
+        c.disconnect()                              # it would come again
+        c.loop_stop()
+        assert watcher.messages(quiet=0.3) == [], "no will"
+    assert one.process.poll() is None
 
 
 def test_sighup_brings_nobody_back(broker, server):
