@@ -145,10 +145,10 @@ check_signature(struct login *login, const struct lk_issuer *issuer, const struc
     metrics_add(login->cached ? &p->metrics.cache_hits : &p->metrics.cache_misses, 1);
     if (login->cached)
         return LK_OK;
-    suspect =
-        failures_are_many(&p->failures, login->address, p->options.auth_fail_rate, login->now_ms);
+    suspect = failures_are_a_flood(&p->failures, login->address, p->options.auth_fail_rate,
+                                   login->now_ms);
     /* Nothing is believed early here: it is only refused early, before it costs a signature. */
-    if (suspect) {
+    if (failures_are_many(&p->failures, login->address, p->options.auth_fail_rate, login->now_ms)) {
         err = check_claims(login, issuer, now_s);
         if (err != LK_OK)
             return err;

@@ -37,8 +37,18 @@ failures_are_many(const struct failures *f, const char *address, int64_t per_sec
     uint32_t hash = hash_of(address);
     size_t at = (hash ^ hash >> 16) % FAIL_ADDRESSES;
 
-    if (f->places[at].hash != hash)
-        return false;
-    return (now_ms - f->places[at].since_ms < 2000 && f->places[at].count > per_second) ||
-           (now_ms - f->places[at].since_ms < 1000 && f->places[at].before);
+    return f->places[at].hash == hash && now_ms - f->places[at].since_ms < 1000 &&
+           f->places[at].count > per_second;
+}
+
+bool
+failures_are_a_flood(const struct failures *f, const char *address, int64_t per_second,
+                     int64_t now_ms)
+{
+    uint32_t hash = hash_of(address);
+    size_t at = (hash ^ hash >> 16) % FAIL_ADDRESSES;
+    int64_t age_ms = now_ms - f->places[at].since_ms;
+
+    return f->places[at].hash == hash && ((age_ms < 2000 && f->places[at].count > per_second) ||
+                                          (age_ms < 1000 && f->places[at].before));
 }

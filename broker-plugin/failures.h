@@ -24,9 +24,13 @@ struct failures {
 /** Count a failure. @return true when the address has just gone beyond its rate. */
 bool failures_add(struct failures *f, const char *address, int64_t per_second, int64_t now_ms);
 
-/** Is the address beyond its rate, or was it in the second before? Else a flood would begin anew,
- * with a clean record, every second. */
+/** Is the address beyond its rate? */
 bool failures_are_many(const struct failures *f, const char *address, int64_t per_second,
                        int64_t now_ms);
+
+/** The same, or was it in the second before? For the budget of signatures, where a flood must not
+ * begin anew, with a clean record, every second. */
+bool failures_are_a_flood(const struct failures *f, const char *address, int64_t per_second,
+                          int64_t now_ms);
 
 #endif

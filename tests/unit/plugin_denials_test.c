@@ -328,15 +328,15 @@ a_flood_does_not_begin_anew_every_second(void **state)
     (void)state;
     for (t = 0; t < 5000; t += 10) {
         (void)failures_add(&f, "10.0.0.1", 10, t);
-        assert_int_equal(failures_are_many(&f, "10.0.0.1", 10, t), t >= 100);
-        assert_false(failures_are_many(&f, "10.0.0.2", 10, t));
+        assert_int_equal(failures_are_a_flood(&f, "10.0.0.1", 10, t), t >= 100);
+        assert_false(failures_are_a_flood(&f, "10.0.0.2", 10, t));
     }
     /* It was quiet, and is forgiven; so is one who fails now and then. */
-    assert_true(failures_are_many(&f, "10.0.0.1", 10, 4000 + 1999));
-    assert_false(failures_are_many(&f, "10.0.0.1", 10, 4000 + 2000));
+    assert_true(failures_are_a_flood(&f, "10.0.0.1", 10, 4000 + 1999));
+    assert_false(failures_are_a_flood(&f, "10.0.0.1", 10, 4000 + 2000));
     for (t = 10000; t < 30000; t += 900) {
         (void)failures_add(&f, "10.0.0.1", 10, t);
-        assert_false(failures_are_many(&f, "10.0.0.1", 10, t));
+        assert_false(failures_are_a_flood(&f, "10.0.0.1", 10, t));
     }
 }
 
