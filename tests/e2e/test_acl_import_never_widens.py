@@ -345,7 +345,7 @@ def ours(broker, report, user):
 
 
 def compare(reference, broker, report, topics, explained, filters=()):
-    """@return how many tries were made."""
+    """Ours may never do more, and less only where the report explains it."""
     stricter = 0
     with reference.connected("boss") as boss, ours(broker, report, "boss") as our_boss:
         for user in USERS:
@@ -376,7 +376,7 @@ def some_acl_file(rng):
     return "\n".join([*lines, "user u6", ""]), where
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_acl_file_in_two_brokers(seed, tmp_path, broker):
     rng = random.Random(seed)
     text, where = some_acl_file(rng)
@@ -433,7 +433,7 @@ def some_dynsec(rng):
 
 
 @pytest.mark.skipif(not DYNSEC.exists(), reason="no mosquitto_dynamic_security.so")
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_dynsec_in_two_brokers(seed, tmp_path, broker):
     rng = random.Random(seed)
     config, literals = some_dynsec(rng)

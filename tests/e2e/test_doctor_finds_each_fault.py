@@ -117,13 +117,6 @@ def included(site):
     site.conf.append(f"include_dir {folder}")
 
 
-def line(prefix):
-    """A line of mosquitto.conf in place of the one that begins so."""
-    def change(site, new):
-        site.replace(prefix, new)
-    return change
-
-
 def replace(old, new):
     return lambda site: site.replace(old, new)
 
