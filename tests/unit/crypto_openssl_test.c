@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -205,6 +206,89 @@ keys_are_asked_for_what_they_have(void **state)
     lk_key_wipe(&closed);
 }
 
+/* A modulus of 2048 bits that looks like one, and e = 65537: whether n is a product of two primes
+ * nobody can see. */
+static struct lk_key
+rsa_specimen(void)
+{
+    struct lk_key key = {.alg = LK_ALG_RS256, .u.rsa = {.n_len = 256, .e = {1, 0, 1}, .e_len = 3}};
+
+    memset(key.u.rsa.n, 0xa5, 256);
+    return key;
+}
+
+static void
+rsa_keys_are_odd_and_long(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t n_len, e_len;
+        uint8_t n_first, n_last;
+        uint8_t e[8];
+        enum lk_err err;
+    } rows[] = {
+        {"specimen", 256, 3, 0xa5, 0xa5, {1, 0, 1}, LK_OK},
+        {"e = 3", 256, 1, 0xa5, 0xa5, {3}, LK_OK},
+        {"2047 bits", 256, 3, 0x7f, 0xa5, {1, 0, 1}, LK_ERR_KEY},
+        {"a leading zero", 257, 3, 0x00, 0xa5, {1, 0, 1}, LK_OK},
+        {"255 bytes", 255, 3, 0xa5, 0xa5, {1, 0, 1}, LK_ERR_KEY},
+        {"no n", 0, 3, 0xa5, 0xa5, {1, 0, 1}, LK_ERR_KEY},
+        {"more n than there is room", LK_RSA_MODULUS_MAX + 1, 3, 1, 1, {1, 0, 1}, LK_ERR_KEY},
+        {"even n", 256, 3, 0xa5, 0xa4, {1, 0, 1}, LK_ERR_KEY},
+        {"even e", 256, 3, 0xa5, 0xa5, {1, 0, 0}, LK_ERR_KEY},
+        {"e = 1", 256, 1, 0xa5, 0xa5, {1}, LK_ERR_KEY},
+        {"e = 0", 256, 1, 0xa5, 0xa5, {0}, LK_ERR_KEY},
+        {"no e", 256, 0, 0xa5, 0xa5, {0}, LK_ERR_KEY},
+        {"more e than there is room", 256, 9, 0xa5, 0xa5, {1, 0, 1}, LK_ERR_KEY},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct lk_key key = rsa_specimen();
+
+        key.u.rsa.n_len = rows[i].n_len;
+        key.u.rsa.n[0] = rows[i].n_first;
+        if (rows[i].n_len > 0 && rows[i].n_len <= sizeof(key.u.rsa.n))
+            key.u.rsa.n[rows[i].n_len - 1] = rows[i].n_last;
+        key.u.rsa.e_len = rows[i].e_len;
+        memcpy(key.u.rsa.e, rows[i].e, sizeof(key.u.rsa.e));
+        assert_err(rows[i].name, lk_key_open(&key), rows[i].err);
+        assert_int_equal(key.prepared != NULL, rows[i].err == LK_OK);
+        lk_key_wipe(&key);
+    }
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void
+a_key_is_for_its_algorithm_only(void **state)
+{
+    struct lk_key rsa = rsa_specimen(), oct = test_key(TEST_OCT), seal = {.alg = LK_ALG_AEAD};
+    uint8_t room[LK_SIGNATURE_MAX] = {0};
+    struct lk_span out;
+
+    (void)state;
+    assert_int_equal(lk_key_open(&rsa), LK_OK);
+    assert_int_equal(lk_crypto_sign(&rsa, parts, 1, LK_BUF_OF(room), &out), LK_ERR_UNSUPPORTED);
+    assert_null(out.ptr);
+    seal.u.oct.cipher = LK_AEAD_A128GCM;
+    seal.u.oct.len = 16;
+    seal.has_private = true;
+    assert_int_equal(lk_key_open(&seal), LK_OK);
+    assert_int_equal(lk_crypto_sign(&seal, parts, 1, LK_BUF_OF(room), &out), LK_ERR_UNSUPPORTED);
+    assert_int_equal(lk_crypto_verify(&seal, parts, 1, lk_span_of(room, 32)), LK_ERR_UNSUPPORTED);
+    lk_key_wipe(&seal);
+    lk_key_wipe(&rsa);
+    lk_key_wipe(&oct);
+    oct.alg = LK_ALG_HS256;
+    for (oct.u.oct.len = 31; oct.u.oct.len <= sizeof(oct.u.oct.k) + 1; oct.u.oct.len++) {
+        bool is_good = oct.u.oct.len >= 32 && oct.u.oct.len <= sizeof(oct.u.oct.k);
+        struct lk_key key = oct;
+
+        assert_int_equal(lk_key_open(&key), is_good ? LK_OK : LK_ERR_KEY);
+        lk_key_wipe(&key);
+    }
+}
+
 /* RFC 5869 appendix A, tests 1, 2 and 3. */
 static void
 hkdf_gives_the_published_values(void **state)
@@ -324,6 +408,35 @@ what_is_sealed_opens_with_the_same_key_and_binding(void **state)
                              LK_ERR_NO_SPACE);
     }
     assert_int_equal(ERR_peek_error(), 0);
+}
+
+/* Nothing bound, and nothing that could be bound or sealed: OpenSSL counts with int. */
+static void
+what_is_sealed_has_a_length_openssl_can_count(void **state)
+{
+    static const uint8_t key[32] = {7};
+    struct lk_span none = {NULL, 0}, byte = LK_SPAN("x"), sealed, opened;
+    struct lk_span endless = {byte.ptr, (size_t)INT_MAX + 1};
+    struct lk_buf endless_room;
+    uint8_t room[64], opened_room[8];
+
+    (void)state;
+    assert_int_equal(lk_crypto_seal(key, none, byte, LK_BUF_OF(room), &sealed), LK_OK);
+    assert_int_equal(lk_crypto_unseal(key, none, sealed, LK_BUF_OF(opened_room), &opened), LK_OK);
+    assert_true(lk_span_equal(opened, byte));
+    assert_int_equal(lk_crypto_unseal(key, byte, sealed, LK_BUF_OF(opened_room), &opened),
+                     LK_ERR_SIGNATURE);
+    assert_int_equal(lk_crypto_unseal(key, endless, sealed, LK_BUF_OF(opened_room), &opened),
+                     LK_ERR_LIMIT);
+    assert_int_equal(lk_crypto_seal(key, endless, byte, LK_BUF_OF(room), &sealed), LK_ERR_LIMIT);
+    assert_null(sealed.ptr);
+    endless_room = (struct lk_buf){room, (size_t)INT_MAX + 100};
+    assert_int_equal(lk_crypto_seal(key, none, endless, endless_room, &sealed), LK_ERR_LIMIT);
+    sealed = lk_span_of(room, (size_t)INT_MAX + 1 + LK_SEAL_OVERHEAD);
+    assert_int_equal(lk_crypto_unseal(key, none, sealed, endless_room, &opened), LK_ERR_LIMIT);
+    assert_int_equal(
+        lk_crypto_seal(key, none, byte, (struct lk_buf){room, LK_SEAL_OVERHEAD - 1}, &sealed),
+        LK_ERR_NO_SPACE);
 }
 
 static const struct lk_span aad_parts[] = {{(const uint8_t *)"head", 4},
@@ -552,9 +665,12 @@ main(void)
         cmocka_unit_test(der_is_read_in_its_one_form),
         cmocka_unit_test(es256_signatures_have_a_low_s),
         cmocka_unit_test(keys_are_asked_for_what_they_have),
+        cmocka_unit_test(rsa_keys_are_odd_and_long),
+        cmocka_unit_test(a_key_is_for_its_algorithm_only),
         cmocka_unit_test(hkdf_gives_the_published_values),
         cmocka_unit_test(hashes_give_the_published_values),
         cmocka_unit_test(what_is_sealed_opens_with_the_same_key_and_binding),
+        cmocka_unit_test(what_is_sealed_has_a_length_openssl_can_count),
         cmocka_unit_test(every_cipher_opens_what_was_encrypted),
         cmocka_unit_test(decryption_asks_for_a_key_that_decrypts),
         cmocka_unit_test(randomness_differs),

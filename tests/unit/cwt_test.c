@@ -157,6 +157,42 @@ claims_end_up_in_their_places(void **state)
 }
 
 /* Any two of many keys that are the same are found, also those that are far from each other. */
+/* By name: {"zone": "7", "gen": 1, "none": "", "cut": "a\0b", "list": [1], 2: "s"}. */
+static void
+claims_are_found_by_name(void **state)
+{
+    static const char hex[] = "a6 647a6f6e65 6137 6367656e 01 646e6f6e65 60 63637574 63610062"
+                              " 646c697374 8101 02 6173";
+    static const struct {
+        const char *name, *text, *raw; /* NULL: not found */
+    } rows[] = {
+        {"zone", "7", "6137"},  {"gen", NULL, "01"},  {"none", "", "60"}, {"cut", NULL, "63610062"},
+        {"list", NULL, "8101"}, {"nope", NULL, NULL}, {"", NULL, NULL},
+    };
+    struct lk_claims claims, nothing = {.format = LK_FORMAT_NONE};
+    uint8_t room[16], wanted[16];
+    struct lk_span value;
+
+    (void)state;
+    assert_int_equal(claims_read(placed(hex), &claims), LK_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct lk_span name = lk_span_text(rows[i].name);
+
+        assert_int_equal(lk_claims_get_text(&claims, name, LK_BUF_OF(room), &value),
+                         rows[i].text != NULL);
+        if (rows[i].text != NULL)
+            assert_true(lk_span_is(value, rows[i].text));
+        else
+            assert_null(value.ptr);
+        assert_int_equal(lk_claims_get_raw(&claims, name, &value), rows[i].raw != NULL);
+        if (rows[i].raw != NULL)
+            assert_true(lk_span_equal(value, hex_bytes(rows[i].raw, LK_BUF_OF(wanted))));
+        assert_false(lk_claims_get_text(&nothing, name, LK_BUF_OF(room), &value));
+        assert_false(lk_claims_get_raw(&nothing, name, &value));
+        assert_null(value.ptr);
+    }
+}
+
 static void
 no_key_is_twice(void **state)
 {
@@ -451,6 +487,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(claims_are_taken_or_refused),
         cmocka_unit_test(claims_end_up_in_their_places),
+        cmocka_unit_test(claims_are_found_by_name),
         cmocka_unit_test(no_key_is_twice),
         cmocka_unit_test(texts_are_utf8_without_nul),
         cmocka_unit_test(confirmations_are_of_one_kind),

@@ -448,6 +448,20 @@ a_secret_key_is_never_written_as_cbor(void **state)
 }
 
 static void
+algorithms_have_names_for_people(void **state)
+{
+    (void)state;
+    assert_string_equal(lk_alg_name(LK_ALG_ES256), "ES256");
+    assert_string_equal(lk_alg_name(LK_ALG_AEAD), "AEAD");
+    assert_string_equal(lk_alg_name(LK_ALG_NONE), "none");
+    assert_int_equal(lk_alg_to_cose(LK_ALG_AEAD), 0);
+    assert_int_equal(lk_alg_to_cose(LK_ALG_NONE), 0);
+    assert_int_equal(lk_alg_from_cose(0), LK_ALG_NONE);
+    assert_int_equal(lk_alg_from_cose(1000), LK_ALG_NONE);
+    assert_int_equal(lk_alg_from_cose(INT64_MIN), LK_ALG_NONE);
+}
+
+static void
 ciphers_have_the_numbers_of_rfc_9053(void **state)
 {
     static const struct {
@@ -571,6 +585,7 @@ main(void)
         cmocka_unit_test(a_cose_key_is_written_and_read_back),
         cmocka_unit_test(a_cose_key_has_one_form),
         cmocka_unit_test(a_secret_key_is_never_written_as_cbor),
+        cmocka_unit_test(algorithms_have_names_for_people),
         cmocka_unit_test(ciphers_have_the_numbers_of_rfc_9053),
         cmocka_unit_test(a_keyset_keeps_issuers_apart),
     };

@@ -119,7 +119,8 @@ open_okp(const struct lk_key *key, struct lk_prepared *p)
     return len == sizeof(x) && memcmp(x, key->u.okp.x, sizeof(x)) == 0 ? LK_OK : LK_ERR_KEY;
 }
 
-/* An odd exponent of at least 3 and a modulus without leading zeros that counts its bytes. */
+/* An odd exponent of at least 3 and an odd modulus of at least 2048 bits; zeros in front do not
+ * count. */
 static enum lk_err
 open_rsa(const struct lk_key *key, struct lk_prepared *p)
 {

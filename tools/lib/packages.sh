@@ -8,6 +8,7 @@ lk_packages_build='gcc libc6-dev cmake ninja-build pkgconf libssl-dev libevent-d
 lk_packages_run='mosquitto mosquitto-clients curl ca-certificates util-linux'
 lk_packages_test='python3 python3-pytest python3-paho-mqtt python3-cbor2 python3-cryptography
     python3-jwt python3-requests python3-authlib procps'
+lk_packages_lint='clang-tidy cppcheck'
 
 lk_package_is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | cut -c1-2)" = ii ]
