@@ -12,25 +12,37 @@
 
 /* --- Entries -------------------------------------------------------------------------------- */
 
+enum lk_err
+store_feed_has(struct store_db *db, enum store_feed_kind kind, struct lk_span value)
+{
+    struct query q;
+
+    query_open(&q, db, "SELECT 1 FROM feed WHERE kind = ? AND value = ?");
+    query_bind_int(&q, kind);
+    query_bind(&q, value);
+    (void)query_next(&q);
+    return query_close_found(&q);
+}
+
 static enum lk_err
 feed_insert(struct store_db *db, const struct store_feed_entry *entry, const char *subject,
             uint64_t generation)
 {
     struct query q;
+    enum lk_err err = store_feed_has(db, entry->kind, lk_span_text(entry->value));
 
-    /* Said again: the entry that is there is as good. */
+    if (err != LK_ERR_NOT_FOUND)
+        return err; /* said again: the entry that is there is as good, and takes no new number */
     query_open(&q, db,
-               "INSERT OR IGNORE INTO feed (kind, value, subject, generation, until_s)"
+               "INSERT INTO feed (kind, value, subject, generation, until_s)"
                " VALUES (?, ?, ?, ?, ?)");
     query_bind_int(&q, entry->kind);
     query_bind_string(&q, entry->value);
     query_bind_string(&q, subject);
     query_bind_int(&q, (int64_t)generation);
     query_bind_int(&q, entry->until_s);
-    query_run(&q);
-    if (query_changes(&q) > 0)
-        db->feed_grew = true;
-    return query_close(&q);
+    db->feed_grew = true;
+    return query_run_close(&q);
 }
 
 /** What a new entry about a subject says better: its older ones, and tokens of those generations. */
@@ -69,18 +81,6 @@ feed_count(struct store_db *db, const char *subject, int64_t *count)
     if (query_next(&q))
         *count = query_int(&q);
     return query_close(&q);
-}
-
-enum lk_err
-store_feed_has(struct store_db *db, enum store_feed_kind kind, struct lk_span value)
-{
-    struct query q;
-
-    query_open(&q, db, "SELECT 1 FROM feed WHERE kind = ? AND value = ?");
-    query_bind_int(&q, kind);
-    query_bind(&q, value);
-    (void)query_next(&q);
-    return query_close_found(&q);
 }
 
 /* --- Reading -------------------------------------------------------------------------------- */

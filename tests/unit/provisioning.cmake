@@ -1,6 +1,6 @@
 # latchkeyd: what can be tested without a network.
 if(TARGET latchkeyd-core)
-  foreach(part form refresh config store)
+  foreach(part form refresh config store feed)
     lk_unit_test(provisioning_${part}_test SOURCES provisioning_${part}_test.c
       LIBS latchkey::latchkeyd-core dep::jansson Threads::Threads)
     # -iquote, not -I: provisioning/limits.h must not stand in for the system's.

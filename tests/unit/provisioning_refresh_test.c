@@ -150,7 +150,7 @@ put_family(struct store_db *db, void *arg)
 static enum lk_err
 suspend(struct store_db *db, void *arg)
 {
-    return store_device_set_state(db, LK_SPAN("pump-7"), STORE_SUSPENDED, arg);
+    return store_device_set_state(db, LK_SPAN("pump-7"), STORE_SUSPENDED, NOW_MS / 1000, arg);
 }
 
 static int
