@@ -91,6 +91,7 @@ revoke_take(struct plugin *p, struct note *note)
         r->heard = true;
         r->fresh_ms = plugin_now_ms();
         r->heard_s = lk_clock_wall_s();
+        metrics_set(&p->metrics.feed_success_s, (uint64_t)r->heard_s);
         r->server_now_s = note->server_date_s;
         r->sweeping = note->server_date_s > 0;
     }
