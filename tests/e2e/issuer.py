@@ -107,7 +107,8 @@ def broker_of(broker, issuer, options=(), **more):
     secret.chmod(0o600)
     one.conf.write_text(one.conf.read_text().replace(
         "plugin_opt_client_id broker\n",
-        f"plugin_opt_client_id broker\nplugin_opt_client_secret_file {secret}\n"))
+        f"plugin_opt_client_id broker\nplugin_opt_client_secret_file {secret}\n"
+        "plugin_opt_feed off\n"))
     one.ISSUER, one.key = issuer.url, issuer.key
     one.start()
     one.log.wait(r"keys issuer=\S+ count=1 reason=OK")

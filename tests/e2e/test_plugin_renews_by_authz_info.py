@@ -245,7 +245,7 @@ def files_with(folder, needle):
 
 
 def test_nobody_subscribes_or_reads(broker):
-    b = broker(scopes=EVERYTHING)
+    b = broker(options=["presence false"], scopes=EVERYTHING)
     token = b.jwt(scope="a:b")
     with b.connected("monitor-1", b.monitor(scope="a:b")) as spy, b.connected(token=token) as c:
         assert spy.subscribe(TOPIC, "$share/g/authz-info", "$authzinfo", "$share/g/$authzinfo") == \
@@ -268,7 +268,7 @@ def test_nobody_subscribes_or_reads(broker):
 
 
 def test_retained_ones_are_refused(broker):
-    b = broker(scopes=EVERYTHING)
+    b = broker(options=["presence false"], scopes=EVERYTHING)
     token = b.jwt(scope="a:b")
     for version in (V311, V5):
         with b.connected(token=token, version=version) as c:
@@ -282,7 +282,7 @@ def test_retained_ones_are_refused(broker):
 
 @pytest.mark.parametrize("retain", [False, True], ids=["", "retained"])
 def test_wills_are_refused_at_every_end(broker, retain):
-    b = broker(options=["leeway 0"], scopes=EVERYTHING)
+    b = broker(options=["leeway 0", "presence false"], scopes=EVERYTHING)
     token = b.jwt(scope="a:b", exp=int(time.time()) + 6)
     will = (TOPIC, b.jwt(scope="a:b", exp=int(time.time()) + 600), 1, retain)
     mark = b.log.mark()
@@ -304,7 +304,7 @@ def test_wills_are_refused_at_every_end(broker, retain):
 
 def test_nothing_in_the_persistence_file(broker):
     """Not of a renewal, an unfinished QoS 2 publish, a retained one, or a will at the broker's end."""
-    b = broker(scopes=EVERYTHING)
+    b = broker(options=["presence false"], scopes=EVERYTHING)
     made = [b.jwt(scope="a:b", jti=tokens.b64(os.urandom(16))) for _ in range(5)]
     b.connected("asleep-1", b.jwt("asleep-1", scope="a:b"), clean=False,
                 props={SESSION_EXPIRY: 600}).subscribe("#", "$share/g/#", "+")
@@ -374,7 +374,7 @@ restart_timeout 1
 def test_bridges_carry_none_of_it(broker, workdir, tmp_path):
     """One bridges to us with a token; we bridge to another without any plugin being asked."""
     import mqtt_raw
-    b = broker(start=False, scopes=EVERYTHING)
+    b = broker(start=False, options=["presence false"], scopes=EVERYTHING)
     far = Plain(tmp_path / "far", b.port, b.jwt("bridge-1", scope="a:b", device_type=None))
     out = Plain(tmp_path / "out", 1, "x")
     b.conf.write_text(b.conf.read_text() + f"""
@@ -424,7 +424,7 @@ restart_timeout 1
 
 def test_strangers_and_clients_of_the_password_file(broker):
     from test_plugin_holds_its_session_rules import password_file
-    b = broker(start=False, options=["unknown defer"], scopes=EVERYTHING)
+    b = broker(start=False, options=["unknown defer", "presence false"], scopes=EVERYTHING)
     (b.dir / "acl").write_text("user bob\ntopic readwrite #\ntopic readwrite $authzinfo\n")
     password_file(b)
     b.conf.write_text(b.conf.read_text() + f"acl_file {b.dir}/acl\n")
