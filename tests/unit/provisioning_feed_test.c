@@ -70,7 +70,8 @@ world_close(void **state)
     return 0;
 }
 
-/* --- Writing and reading ----------------------------------------------------------------------- */
+/* --- Writing and reading -----------------------------------------------------------------------
+ */
 
 struct revoke {
     const char *subject;
@@ -198,7 +199,8 @@ one_subject_fills_a_bounded_part(void **state)
     check(w, "one for all", "", -1, 10, "pump-7<2 ", FEED_SUBJECT_MAX + 1, true, false);
 }
 
-/* --- Trimming ------------------------------------------------------------------------------------ */
+/* --- Trimming ------------------------------------------------------------------------------------
+ */
 
 static enum lk_err
 clean_at(struct store_db *db, void *arg)
@@ -271,7 +273,8 @@ trimming_goes_in_batches(void **state)
     }
 }
 
-/* --- Epochs -------------------------------------------------------------------------------------- */
+/* --- Epochs --------------------------------------------------------------------------------------
+ */
 
 static void
 file_copy(const char *from, const char *to)
@@ -313,7 +316,8 @@ a_database_from_a_copy_begins_anew(void **state)
     check(w, "the old epoch", before.epoch, 1, 10, "j:AQ ", 1, true, false);
 }
 
-/* --- Failures ------------------------------------------------------------------------------------ */
+/* --- Failures ------------------------------------------------------------------------------------
+ */
 
 static enum lk_err
 revoke_then_fail(struct store_db *db, void *arg)
@@ -335,7 +339,8 @@ what_is_undone_was_never_said(void **state)
     check(w, "no gap", NULL, 0, 10, "pump-7<2 ", 1, false, false);
 }
 
-/* --- Generations, secrets, families -------------------------------------------------------------- */
+/* --- Generations, secrets, families --------------------------------------------------------------
+ */
 
 struct secret {
     uint8_t fill;
@@ -504,7 +509,8 @@ a_crowded_family_ends_all(void **state)
     check(w, "one for all", NULL, 0, 10, "pump-7<2 ", 1, false, false);
 }
 
-/* --- Who waits ----------------------------------------------------------------------------------- */
+/* --- Who waits -----------------------------------------------------------------------------------
+ */
 
 static void
 count_up(void *arg)
