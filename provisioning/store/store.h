@@ -413,6 +413,8 @@ struct store_feed_entry {
     int64_t until_s;     /* nothing it is about lives longer */
 };
 
+_Static_assert(FEED_VALUE_MAX >= LK_SUBJECT_MAX && FEED_VALUE_MAX >= LK_KID_MAX, "both fit");
+
 struct store_feed_page {
     char epoch[FEED_EPOCH_MAX + 1];
     int64_t seq; /* the highest number that is covered */
