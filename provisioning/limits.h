@@ -106,9 +106,10 @@
 #define DENIAL_TEXT_MAX   256     /* bytes of a topic in a denial; what is longer is cut */
 
 /* Signing keys */
-#define KEYS_MAX         16  /* one signs, one may be next, the others verify */
-#define KEY_PUBLISH_S    600 /* a new key is published this long before it signs: verifiers ask every 300 s */
-#define KEY_SETTLE_S     60  /* by then no request is left that took the key before */
+#define KEYS_MAX 16 /* one signs, one may be next, the others verify */
+#define KEY_PUBLISH_S                                                                              \
+    600 /* a new key is published this long before it signs: verifiers ask every 300 s */
+#define KEY_SETTLE_S 60 /* by then no request is left that took the key before */
 
 /* Store */
 #define STORE_QUEUE_MAX      65536  /* writes that wait; more are answered with 503 */

@@ -152,10 +152,9 @@ say(const char *what, enum lk_err err)
 static enum lk_err
 routes_fill(struct router *router)
 {
-    static enum lk_err (*const add[])(struct router *) = {oauth_add_routes, devices_add_routes,
-                                                          clients_add_routes, desk_add_routes,
-                                                          feed_add_routes,    keys_add_routes,
-                                                          denials_add_routes, health_add_routes};
+    static enum lk_err (*const add[])(struct router *) = {
+        oauth_add_routes, devices_add_routes, clients_add_routes, desk_add_routes,
+        feed_add_routes,  keys_add_routes,    denials_add_routes, health_add_routes};
     enum lk_err err = LK_OK;
 
     for (size_t i = 0; i < sizeof(add) / sizeof(add[0]) && err == LK_OK; i++)
@@ -306,7 +305,8 @@ reload(struct service *service)
     lk_log(LK_LOG_INFO, "reload file=%s", lk_log_text(new->file));
 }
 
-/* --- What comes due by itself ------------------------------------------------------------------ */
+/* --- What comes due by itself ------------------------------------------------------------------
+ */
 
 static enum lk_err
 overlaps_run(struct store_db *db, void *arg)
@@ -316,8 +316,8 @@ overlaps_run(struct store_db *db, void *arg)
     return store_overlaps_end(db, *now_s);
 }
 
-/** Old secrets whose time is over, and keys that have been replaced. Looks first, and writes only if
- * there is something. */
+/** Old secrets whose time is over, and keys that have been replaced. Looks first, and writes only
+ * if there is something. */
 static void
 sweep(struct service *service, struct store_db *db)
 {

@@ -28,7 +28,7 @@ struct service {
     struct config *config; /* through service_config_hold only */
     struct seal *seal;     /* master key: seals and derives */
     struct store *store;
-    struct ring *ring;   /* signing keys: through service_ring_hold only */
+    struct ring *ring;         /* signing keys: through service_ring_hold only */
     pthread_mutex_t ring_lock; /* one reload at a time, so that the newest stays */
     struct feed *feed;
     struct guess *guess; /* failures of credentials */

@@ -107,8 +107,8 @@ check_device(struct store_db *db, struct http_call *call, struct lk_span id)
     enum lk_err err = store_device_get(db, id, &device);
 
     if (err == LK_ERR_NOT_FOUND ||
-        (err == LK_OK && (strcmp(device.tenant, call->caller.tenant) != 0 ||
-                          device.state == STORE_DELETED)))
+        (err == LK_OK &&
+         (strcmp(device.tenant, call->caller.tenant) != 0 || device.state == STORE_DELETED)))
         return http_problem_in(call, 404, "not_found", "there is no such device");
     if (err != LK_OK)
         return err;

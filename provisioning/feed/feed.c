@@ -49,13 +49,13 @@ feed_answer(struct http_call *call, const struct feed_question *question, json_t
         return err;
     }
     *is_news = page.full || page.seq != question->after;
-    *body = json_pack("{s:s, s:I, s:b, s:b, s:o}", "epoch", page.epoch, "seq",
-                      (json_int_t)page.seq, "full", page.full, "more", page.more, "entries",
-                      entries);
+    *body = json_pack("{s:s, s:I, s:b, s:b, s:o}", "epoch", page.epoch, "seq", (json_int_t)page.seq,
+                      "full", page.full, "more", page.more, "entries", entries);
     return *body == NULL ? LK_ERR_NOMEM : LK_OK;
 }
 
-/* --- Questions --------------------------------------------------------------------------------- */
+/* --- Questions ---------------------------------------------------------------------------------
+ */
 
 static bool
 after_take(struct http_call *call, int64_t *after)

@@ -29,7 +29,8 @@ struct feed_question {
     unsigned wait_s;
 };
 
-/** Set the answer to a question. @param is_news [out] there is something the asker does not know. */
+/** Set the answer to a question. @param is_news [out] there is something the asker does not know.
+ */
 LK_MUST_CHECK enum lk_err feed_answer(struct http_call *call, const struct feed_question *question,
                                       json_t **body, bool *is_news);
 

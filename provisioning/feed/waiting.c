@@ -53,7 +53,8 @@ feed_free(struct feed *feed)
     free(feed);
 }
 
-/* --- The list, under the lock ------------------------------------------------------------------ */
+/* --- The list, under the lock ------------------------------------------------------------------
+ */
 
 static void
 list_add(struct feed *feed, struct waiter *w)
@@ -110,7 +111,8 @@ list_make_room(struct feed *feed, const char *client)
         list_post(feed, oldest);
 }
 
-/* --- Taking and putting ------------------------------------------------------------------------ */
+/* --- Taking and putting ------------------------------------------------------------------------
+ */
 
 static bool
 waiter_put(struct feed *feed, struct waiter *w)
@@ -161,7 +163,8 @@ feed_close(struct feed *feed)
     feed_tell(feed);
 }
 
-/* --- On the call's own thread ------------------------------------------------------------------- */
+/* --- On the call's own thread -------------------------------------------------------------------
+ */
 
 /** The answer as it is now, with news or without. */
 static void

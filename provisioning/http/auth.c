@@ -117,8 +117,7 @@ auth_check(struct http_call *call, const char *scope)
     if (err != LK_OK) {
         lk_log(LK_LOG_INFO, "api request=%s err=%s %s", call->request_id, lk_err_name(err),
                lk_err_text(err));
-        refuse(call, 401, "invalid_token", "the token is not valid here", NULL, LK_SPAN("-"),
-               err);
+        refuse(call, 401, "invalid_token", "the token is not valid here", NULL, LK_SPAN("-"), err);
         return false;
     }
     text_put(call->caller.id, sizeof(call->caller.id), token.claims.subject);

@@ -9,8 +9,8 @@
 #include <latchkey/host/log.h>
 #include <latchkey/jwk.h>
 
-#define JWK_TEXT_MAX  512
-#define KID_BYTES     8 /* of the thumbprint: 11 characters */
+#define JWK_TEXT_MAX 512
+#define KID_BYTES    8 /* of the thumbprint: 11 characters */
 
 struct ring {
     atomic_uint holders;

@@ -8,7 +8,8 @@
 
 #include "ring.h"
 
-/* --- The keys as they are ---------------------------------------------------------------------- */
+/* --- The keys as they are ----------------------------------------------------------------------
+ */
 
 struct key_state {
     char kid[LK_KID_MAX + 1];
@@ -88,7 +89,8 @@ keys_get(struct http_call *call)
         http_fail(call, err);
 }
 
-/* --- Rotation ------------------------------------------------------------------------------------ */
+/* --- Rotation ------------------------------------------------------------------------------------
+ */
 
 struct rotation {
     bool is_compromised;
@@ -218,7 +220,8 @@ keys_rotate(struct http_call *call)
         http_fail(call, err);
 }
 
-/* --- The end of old keys -------------------------------------------------------------------------- */
+/* --- The end of old keys
+ * -------------------------------------------------------------------------- */
 
 struct retirement {
     int64_t longest_s, now_s;

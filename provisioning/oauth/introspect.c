@@ -154,7 +154,8 @@ answer(struct http_call *call, const struct question *q, bool active)
         http_answer_bytes(call, 200, q->request.is_cbor ? ACE_TYPE : "application/json", body);
 }
 
-/* --- Who asks, and about what ------------------------------------------------------------------ */
+/* --- Who asks, and about what ------------------------------------------------------------------
+ */
 
 static bool
 token_take(struct http_call *call, struct question *q)
@@ -201,8 +202,7 @@ credentials_check(struct http_call *call, struct question *q)
     http_audit(call, NULL, (struct lk_span){NULL, 0}); /* questions leave no trace, refusals do */
     if (holds_scope(&q->principal))
         return true;
-    oauth_refuse(call, &q->request, OAUTH_UNAUTHORIZED_CLIENT,
-                 "this client does not hold " SCOPE);
+    oauth_refuse(call, &q->request, OAUTH_UNAUTHORIZED_CLIENT, "this client does not hold " SCOPE);
     return false;
 }
 

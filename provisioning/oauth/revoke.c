@@ -56,8 +56,8 @@ static enum lk_err
 revocation_write(struct store_db *db, struct http_call *call)
 {
     struct revocation *r = call->op;
-    enum lk_err err = r->is_refresh ? family_end(db, call)
-                                    : store_token_revoke(db, &r->token, call->now_s);
+    enum lk_err err =
+        r->is_refresh ? family_end(db, call) : store_token_revoke(db, &r->token, call->now_s);
 
     if (err == LK_OK)
         answer_done(call);

@@ -334,7 +334,8 @@ oauth_token(struct http_call *call)
         http_fail(call, LK_ERR_NOMEM);
         return;
     }
-    if (!request_take(call, &g->request) || !client_authenticate(call, &g->request, "token.issue", &g->principal))
+    if (!request_take(call, &g->request) ||
+        !client_authenticate(call, &g->request, "token.issue", &g->principal))
         return;
     if (g->principal.kind == NULL) {
         refuse(call, OAUTH_UNAUTHORIZED_CLIENT,

@@ -10,7 +10,8 @@ void oauth_token(struct http_call *call);
 void oauth_revoke(struct http_call *call);     /* revoke.c */
 void oauth_introspect(struct http_call *call); /* introspect.c */
 
-/** /oauth/token, /oauth/revoke, /oauth/introspect, /.well-known/jwks.json, /.well-known/oauth-authorization-server. */
+/** /oauth/token, /oauth/revoke, /oauth/introspect, /.well-known/jwks.json,
+ * /.well-known/oauth-authorization-server. */
 LK_MUST_CHECK enum lk_err oauth_add_routes(struct router *router);
 
 #endif

@@ -402,8 +402,7 @@ clients_add_routes(struct router *router)
         {"DELETE", "/v1/clients/{id}", "clients:write", HTTP_BODY_NONE, client_delete},
         {"POST", "/v1/clients/{id}/suspend", "clients:write", HTTP_BODY_NONE, client_suspend},
         {"POST", "/v1/clients/{id}/resume", "clients:write", HTTP_BODY_NONE, client_resume},
-        {"POST", "/v1/clients/{id}/secret", "clients:write", HTTP_BODY_JSON_IF_ANY,
-         client_secret},
+        {"POST", "/v1/clients/{id}/secret", "clients:write", HTTP_BODY_JSON_IF_ANY, client_secret},
     };
 
     return router_add(router, routes, sizeof(routes) / sizeof(routes[0]));

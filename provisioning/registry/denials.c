@@ -9,7 +9,8 @@
 
 #include "common.h"
 
-/* --- Reports ------------------------------------------------------------------------------------ */
+/* --- Reports ------------------------------------------------------------------------------------
+ */
 
 static struct lk_span
 text_take(const json_t *item, const char *name)
@@ -70,8 +71,8 @@ item_take(const struct http_call *call, const json_t *item, struct store_denial 
         d->device = text_take(item, "subject");
     d->at_s = at == NULL ? call->now_s : json_integer_value(at);
     d->count = count == NULL ? 1 : json_integer_value(count);
-    return json_is_object(item) && item_is_known(item) && d->device.len > 0 &&
-           d->reason.len > 0 && number_is_fine(item, "at") && number_is_fine(item, "count");
+    return json_is_object(item) && item_is_known(item) && d->device.len > 0 && d->reason.len > 0 &&
+           number_is_fine(item, "at") && number_is_fine(item, "count");
 }
 
 /** On the writer's thread. Who is no device of ours is counted, and that is all: a stranger's names
@@ -90,8 +91,8 @@ report_write(struct store_db *db, struct http_call *call)
         if (!item_take(call, json_array_get(list, i), &d))
             return LK_ERR_ARG;
         err = store_device_get(db, d.device, &device);
-        if (err == LK_OK && (call->caller.tenant[0] == '\0' ||
-                             strcmp(device.tenant, call->caller.tenant) == 0)) {
+        if (err == LK_OK &&
+            (call->caller.tenant[0] == '\0' || strcmp(device.tenant, call->caller.tenant) == 0)) {
             err = store_denial_put(db, &d);
             stored++;
         } else if (err == LK_ERR_NOT_FOUND) {
@@ -129,7 +130,8 @@ denials_post(struct http_call *call)
     http_write(call, report_write, NULL);
 }
 
-/* --- Reading ------------------------------------------------------------------------------------ */
+/* --- Reading ------------------------------------------------------------------------------------
+ */
 
 static json_t *
 span_json(struct lk_span text)

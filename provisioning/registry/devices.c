@@ -142,8 +142,8 @@ parent_check(struct store_db *db, struct http_call *call, const char *id)
     enum lk_err err = store_device_get(db, lk_span_text(id), &parent);
 
     if (err == LK_ERR_NOT_FOUND ||
-        (err == LK_OK && (strcmp(parent.tenant, call->caller.tenant) != 0 ||
-                          parent.state == STORE_DELETED)))
+        (err == LK_OK &&
+         (strcmp(parent.tenant, call->caller.tenant) != 0 || parent.state == STORE_DELETED)))
         return http_problem_in(call, 409, "no_such_parent", "the parent is not registered");
     if (err == LK_OK)
         err = store_children_count(db, lk_span_text(id), &children);

@@ -170,10 +170,10 @@ static const char *const steps[] = {
 "ALTER TABLE clients ADD COLUMN old_until_s INTEGER NOT NULL DEFAULT 0;"
 "ALTER TABLE clients ADD COLUMN old_hash BLOB;"
 "CREATE INDEX clients_by_old ON clients (old_until_s) WHERE old_until_s > 0;"
-/* Tokens from before this step were not written down: a day is the longest a role gives them unless
- * it is configured otherwise, and then a year. */
-"UPDATE devices SET tokens_until_s = unixepoch() + 31536000;"
-"UPDATE clients SET tokens_until_s = unixepoch() + 31536000;"
+/* Tokens from before this step were not written down: a year is the longest that can be
+ * configured. */
+"UPDATE devices SET tokens_until_s = unixepoch() + 31622400;"
+"UPDATE clients SET tokens_until_s = unixepoch() + 31622400;"
 
 /* Ids and expiries of the access tokens that live, 24 bytes each. crowded: there were more than can
  * be kept, so only the generation ends them all. */

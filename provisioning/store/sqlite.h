@@ -23,7 +23,8 @@
 
 struct store_db {
     sqlite3 *sqlite;
-    bool feed_grew; /* a write may have put something into the feed; the writer looks after commit */
+    bool
+        feed_grew; /* a write may have put something into the feed; the writer looks after commit */
     struct {
         const char *text;
         sqlite3_stmt *stmt;

@@ -253,7 +253,8 @@ store_children_count(struct store_db *db, struct lk_span parent, uint64_t *count
     struct query q;
 
     *count = 0;
-    query_open(&q, db, "SELECT count(*) FROM devices WHERE parent = ? AND parent <> '' AND deleted_s = 0");
+    query_open(&q, db,
+               "SELECT count(*) FROM devices WHERE parent = ? AND parent <> '' AND deleted_s = 0");
     query_bind(&q, parent);
     if (query_next(&q))
         *count = (uint64_t)query_int(&q);

@@ -45,7 +45,8 @@ feed_insert(struct store_db *db, const struct store_feed_entry *entry, const cha
     return query_run_close(&q);
 }
 
-/** What a new entry about a subject says better: its older ones, and tokens of those generations. */
+/** What a new entry about a subject says better: its older ones, and tokens of those generations.
+ */
 static enum lk_err
 feed_supersede(struct store_db *db, const char *subject, uint64_t gen_before)
 {
@@ -196,7 +197,8 @@ store_feed_renew(struct store_db *db)
 {
     struct query q;
 
-    query_open(&q, db, "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'feed_epoch'");
+    query_open(&q, db,
+               "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'feed_epoch'");
     return query_run_close_changed(&q);
 }
 
@@ -375,7 +377,8 @@ store_token_revoke(struct store_db *db, const struct store_token *token, int64_t
     return err == LK_OK ? feed_insert(db, &entry, token->subject, token->generation) : err;
 }
 
-/* --- Refresh families and their access tokens -------------------------------------------------- */
+/* --- Refresh families and their access tokens --------------------------------------------------
+ */
 
 void
 store_family_note(struct store_family *family, const uint8_t id[STORE_TOKEN_ID_LEN],
@@ -414,7 +417,8 @@ store_family_revoke(struct store_db *db, struct store_family *family, int64_t no
     return err;
 }
 
-/* --- Secrets ----------------------------------------------------------------------------------- */
+/* --- Secrets -----------------------------------------------------------------------------------
+ */
 
 static enum lk_err
 secret_write(struct store_db *db, const struct subject *s, const uint8_t hash[32],
@@ -531,7 +535,8 @@ store_overlaps_end(struct store_db *db, int64_t now_s)
     return err;
 }
 
-/* --- Keys -------------------------------------------------------------------------------------- */
+/* --- Keys --------------------------------------------------------------------------------------
+ */
 
 enum lk_err
 store_tokens_until(struct store_db *db, int64_t *until_s)
@@ -586,8 +591,7 @@ store_keys_wait(struct store_db *db, int64_t now_s)
     bool found;
 
     query_open(&q, db,
-               "SELECT 1 FROM signing_keys" REPLACED
-               " AND (until_s = 0 OR until_s <= ?2) LIMIT 1");
+               "SELECT 1 FROM signing_keys" REPLACED " AND (until_s = 0 OR until_s <= ?2) LIMIT 1");
     query_bind_int(&q, now_s - KEY_SETTLE_S);
     query_bind_int(&q, now_s);
     found = query_next(&q);
@@ -617,7 +621,8 @@ store_keys_retire(struct store_db *db, int64_t longest_s, int64_t now_s)
     return query_run_close(&q);
 }
 
-/* --- Denials ----------------------------------------------------------------------------------- */
+/* --- Denials -----------------------------------------------------------------------------------
+ */
 
 enum lk_err
 store_denial_put(struct store_db *db, const struct store_denial *d)

@@ -122,8 +122,7 @@ LK_MUST_CHECK enum lk_err store_device_delete(struct store_db *db, struct lk_spa
                                               int64_t now_s);
 LK_MUST_CHECK enum lk_err store_device_restore(struct store_db *db, struct lk_span id);
 /** All that is known of it is gone, except that its id was taken. */
-LK_MUST_CHECK enum lk_err store_device_purge(struct store_db *db, struct lk_span id,
-                                             int64_t now_s);
+LK_MUST_CHECK enum lk_err store_device_purge(struct store_db *db, struct lk_span id, int64_t now_s);
 
 /** Absent spans and 0 mean: whatever (state 0: all but the deleted). */
 struct store_device_filter {
@@ -414,6 +413,8 @@ struct store_feed_entry {
     int64_t until_s;     /* nothing it is about lives longer */
 };
 
+_Static_assert(FEED_VALUE_MAX >= LK_SUBJECT_MAX && FEED_VALUE_MAX >= LK_KID_MAX, "both fit");
+
 struct store_feed_page {
     char epoch[FEED_EPOCH_MAX + 1];
     int64_t seq; /* the highest number that is covered */
@@ -508,8 +509,7 @@ LK_MUST_CHECK enum lk_err store_key_begin(struct store_db *db, struct lk_span ki
 bool store_keys_wait(struct store_db *db, int64_t now_s);
 /** Give replaced keys an end, and delete those past it.
  * @param longest_s  the longest life of a token that is written down nowhere. */
-LK_MUST_CHECK enum lk_err store_keys_retire(struct store_db *db, int64_t longest_s,
-                                            int64_t now_s);
+LK_MUST_CHECK enum lk_err store_keys_retire(struct store_db *db, int64_t longest_s, int64_t now_s);
 
 /** Delete what is past its time, at most STORE_CLEAN_BATCH rows of each kind.
  * @param more [out] there is more to do. */

@@ -70,7 +70,8 @@ world_close(void **state)
     return 0;
 }
 
-/* --- Writing and reading ----------------------------------------------------------------------- */
+/* --- Writing and reading -----------------------------------------------------------------------
+ */
 
 struct revoke {
     const char *subject;
@@ -198,7 +199,8 @@ one_subject_fills_a_bounded_part(void **state)
     check(w, "one for all", "", -1, 10, "pump-7<2 ", FEED_SUBJECT_MAX + 1, true, false);
 }
 
-/* --- Trimming ------------------------------------------------------------------------------------ */
+/* --- Trimming ------------------------------------------------------------------------------------
+ */
 
 static enum lk_err
 clean_at(struct store_db *db, void *arg)
@@ -271,7 +273,8 @@ trimming_goes_in_batches(void **state)
     }
 }
 
-/* --- Epochs -------------------------------------------------------------------------------------- */
+/* --- Epochs --------------------------------------------------------------------------------------
+ */
 
 static void
 file_copy(const char *from, const char *to)
@@ -313,7 +316,8 @@ a_database_from_a_copy_begins_anew(void **state)
     check(w, "the old epoch", before.epoch, 1, 10, "j:AQ ", 1, true, false);
 }
 
-/* --- Failures ------------------------------------------------------------------------------------ */
+/* --- Failures ------------------------------------------------------------------------------------
+ */
 
 static enum lk_err
 revoke_then_fail(struct store_db *db, void *arg)
@@ -335,7 +339,8 @@ what_is_undone_was_never_said(void **state)
     check(w, "no gap", NULL, 0, 10, "pump-7<2 ", 1, false, false);
 }
 
-/* --- Generations, secrets, families -------------------------------------------------------------- */
+/* --- Generations, secrets, families --------------------------------------------------------------
+ */
 
 struct secret {
     uint8_t fill;
@@ -504,7 +509,81 @@ a_crowded_family_ends_all(void **state)
     check(w, "one for all", NULL, 0, 10, "pump-7<2 ", 1, false, false);
 }
 
-/* --- Who waits ----------------------------------------------------------------------------------- */
+/* --- Keys
+ * ----------------------------------------------------------------------------------------- */
+
+struct key_row {
+    const char *kid;
+    int64_t from_s;
+};
+
+static enum lk_err
+put_key(struct store_db *db, void *arg)
+{
+    const struct key_row *row = arg;
+    struct store_key key = {
+        .alg = 1, .signs = true, .signs_from_s = row->from_s, .sealed = LK_SPAN("sealed")};
+
+    snprintf(key.kid, sizeof(key.kid), "%s", row->kid);
+    return store_key_put(db, &key);
+}
+
+static enum lk_err
+retire_keys(struct store_db *db, void *arg)
+{
+    return store_keys_retire(db, 10, *(int64_t *)arg);
+}
+
+static enum lk_err
+see_key(const struct store_key *key, void *arg)
+{
+    char *text = arg;
+    size_t len = strlen(text);
+
+    snprintf(text + len, 200 - len, "%s:%lld ", key->kid,
+             key->until_s == 0 ? 0LL : (long long)(key->until_s - NOW_S));
+    return LK_OK;
+}
+
+/** A key that was replaced verifies until the last token it can have signed has expired. */
+static void
+replaced_keys_end_with_their_tokens(void **state)
+{
+    static const struct {
+        const char *name;
+        int64_t at_s;
+        bool waits;
+        const char *keys; /* afterwards: kid and end, counted from NOW_S */
+    } rows[] = {
+        {"the next one is only published", NOW_S + 99, false, "old:0 new:0 "},
+        {"somebody slow may still sign with it", NOW_S + 100 + KEY_SETTLE_S - 1, false,
+         "old:0 new:0 "},
+        {"now its end is known", NOW_S + 100 + KEY_SETTLE_S, true, "old:800 new:0 "},
+        {"a second before it", NOW_S + 799, false, "old:800 new:0 "},
+        {"its end", NOW_S + 800, true, "new:0 "},
+        {"the last one stays", NOW_S + 90000, false, "new:0 "},
+    };
+    struct world *w = *state;
+    struct key_row old = {"old", NOW_S - 1000}, new = {"new", NOW_S + 100};
+
+    assert_int_equal(issued(w, 1, NOW_S), LK_OK); /* until NOW_S + 500, and FEED_MARGIN_S */
+    assert_int_equal(store_write_wait(w->store, put_key, &new), LK_OK);
+    assert_int_equal(store_write_wait(w->store, put_key, &old), LK_OK);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int64_t at_s = rows[i].at_s;
+        char text[200] = "";
+
+        if (store_keys_wait(w->db, at_s) != rows[i].waits)
+            fail_msg("%s: waits %d", rows[i].name, !rows[i].waits);
+        assert_err(rows[i].name, store_write_wait(w->store, retire_keys, &at_s), LK_OK);
+        assert_err(rows[i].name, store_key_list(w->db, see_key, text), LK_OK);
+        if (strcmp(text, rows[i].keys) != 0)
+            fail_msg("%s: got %s", rows[i].name, text);
+    }
+}
+
+/* --- Who waits -----------------------------------------------------------------------------------
+ */
 
 static void
 count_up(void *arg)
@@ -549,6 +628,7 @@ main(void)
         WITH_STORE(nobody_gets_a_token_in_the_last_moment),
         WITH_STORE(a_family_names_its_living_tokens),
         WITH_STORE(a_crowded_family_ends_all),
+        WITH_STORE(replaced_keys_end_with_their_tokens),
         WITH_STORE(watchers_hear_of_news_only),
     };
 

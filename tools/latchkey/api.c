@@ -217,13 +217,14 @@ form_build(const struct token_wish *wish, char *form, size_t cap)
 }
 
 int
-api_token(struct api *api, const struct token_wish *wish, json_t **answer)
+api_form(struct api *api, const char *path, struct lk_span form, json_t **answer)
 {
     /* RFC 6749 section 2.3.1: both are form-encoded before Basic. */
     char user[3 * LK_SUBJECT_MAX + 8] = "", password[3 * SECRET_TEXT_MAX + 8] = "";
-    char form[4 * LK_SCOPE_MAX], url[URL_MAX];
+    char url[URL_MAX];
     struct lk_fetch_request request = {.method = "POST",
                                        .url = url,
+                                       .body = form,
                                        .user = user,
                                        .password = password,
                                        .content_type = "application/x-www-form-urlencoded",
@@ -234,17 +235,27 @@ api_token(struct api *api, const struct token_wish *wish, json_t **answer)
     *answer = NULL;
     if (!url_append(user, sizeof(user), "", api->client_id))
         return cli_usage(api->cli, "LATCHKEY_CLIENT_ID is too long");
-    if (!form_build(wish, form, sizeof(form)))
-        return cli_usage(api->cli, "the scopes are too long");
-    code = url_make(api, "/oauth/token", url);
+    code = url_make(api, path, url);
     if (code != CLI_DONE)
         return code;
     (void)url_append(password, sizeof(password), "", api->secret); /* room for the longest */
-    request.body = lk_span_text(form);
     code = run_twice(api, &request, &reply);
     lk_wipe(password, sizeof(password));
     if (code == CLI_DONE)
         code = answer_take(api, &reply, answer);
+    return code;
+}
+
+int
+api_token(struct api *api, const struct token_wish *wish, json_t **answer)
+{
+    char form[4 * LK_SCOPE_MAX];
+    int code;
+
+    *answer = NULL;
+    if (!form_build(wish, form, sizeof(form)))
+        return cli_usage(api->cli, "the scopes are too long");
+    code = api_form(api, "/oauth/token", lk_span_text(form), answer);
     if (code == CLI_DONE && text_of(*answer, "access_token") == NULL) {
         json_decref(*answer);
         *answer = NULL;

@@ -28,6 +28,9 @@ struct api {
 int api_open(const struct cli *cli, struct api *api);
 void api_close(struct api *api);
 
+/** POST a form with the client's credentials. @param answer [out] NULL for an empty answer. */
+int api_form(struct api *api, const char *path, struct lk_span form, json_t **answer);
+
 /** What to ask for; NULL and 0 leave it to the server. */
 struct token_wish {
     const char *scope, *audience, *format;

@@ -121,12 +121,12 @@ client_list(struct cli *cli, int argc, char **argv)
     return list_run(&list);
 }
 
-int
-client_show(struct cli *cli, int argc, char **argv)
+static int
+one_client(struct cli *cli, int argc, char **argv, const char *method, const char *suffix)
 {
     static const struct opt options[] = {{NULL, OPT_FLAG, NULL}};
     char path[URL_MAX] = "";
-    struct call call = {.method = "GET", .path = path};
+    struct call call = {.method = method, .path = path};
     json_t *answer = NULL;
     struct texts rest;
     struct api api;
@@ -134,17 +134,60 @@ client_show(struct cli *cli, int argc, char **argv)
 
     if (!options_parse(cli, argc, argv, options, 1, 1, &rest))
         return CLI_USAGE;
-    if (!url_append(path, sizeof(path), "/v1/clients/", rest.item[0]))
+    if (!url_append(path, sizeof(path), "/v1/clients/", rest.item[0]) ||
+        !url_append(path, sizeof(path), suffix, NULL))
         return cli_usage(cli, "the id is too long");
     code = api_open(cli, &api);
     if (code != CLI_DONE)
         return code;
     code = api_call(&api, &call, &answer);
-    if (code == CLI_DONE && cli->json)
+    if (code == CLI_DONE && cli->json && answer != NULL)
         out_json(answer);
-    else if (code == CLI_DONE)
+    else if (code == CLI_DONE && answer != NULL)
         out_lines(answer);
     json_decref(answer);
     api_close(&api);
     return code;
+}
+
+int
+client_show(struct cli *cli, int argc, char **argv)
+{
+    return one_client(cli, argc, argv, "GET", "");
+}
+
+int
+client_suspend(struct cli *cli, int argc, char **argv)
+{
+    return one_client(cli, argc, argv, "POST", "/suspend");
+}
+
+int
+client_resume(struct cli *cli, int argc, char **argv)
+{
+    return one_client(cli, argc, argv, "POST", "/resume");
+}
+
+int
+client_remove(struct cli *cli, int argc, char **argv)
+{
+    return one_client(cli, argc, argv, "DELETE", "");
+}
+
+int
+client_rotate(struct cli *cli, int argc, char **argv)
+{
+    struct rotation rotation = {0};
+    const struct opt options[] = {{"overlap", OPT_SECONDS, &rotation.overlap_s},
+                                  {"secret-out", OPT_TEXT, &rotation.secret_out},
+                                  {NULL, OPT_FLAG, NULL}};
+    char path[URL_MAX] = "";
+    struct texts rest;
+
+    if (!options_parse(cli, argc, argv, options, 1, 1, &rest))
+        return CLI_USAGE;
+    if (!url_append(path, sizeof(path), "/v1/clients/", rest.item[0]) ||
+        !url_append(path, sizeof(path), "/secret", NULL))
+        return cli_usage(cli, "the id is too long");
+    return secret_rotate(cli, path, rest.item[0], &rotation);
 }

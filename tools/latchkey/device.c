@@ -275,6 +275,51 @@ device_resume(struct cli *cli, int argc, char **argv)
 }
 
 int
+device_disconnect(struct cli *cli, int argc, char **argv)
+{
+    return one_device(cli, argc, argv, "POST", "/disconnect");
+}
+
+int
+device_restore(struct cli *cli, int argc, char **argv)
+{
+    return one_device(cli, argc, argv, "POST", "/restore");
+}
+
+int
+device_remove(struct cli *cli, int argc, char **argv)
+{
+    bool purge = false;
+    const struct opt options[] = {{"purge", OPT_FLAG, &purge}, {NULL, OPT_FLAG, NULL}};
+    struct texts rest;
+    json_t *answer;
+    int code;
+
+    if (!options_parse(cli, argc, argv, options, 1, 1, &rest))
+        return CLI_USAGE;
+    code = device_call(cli, "DELETE", rest.item[0], purge ? "?purge=true" : "", &answer);
+    return show_answer(cli, code, answer);
+}
+
+int
+device_rotate(struct cli *cli, int argc, char **argv)
+{
+    struct rotation rotation = {0};
+    const struct opt options[] = {{"overlap", OPT_SECONDS, &rotation.overlap_s},
+                                  {"secret-out", OPT_TEXT, &rotation.secret_out},
+                                  {NULL, OPT_FLAG, NULL}};
+    char path[URL_MAX] = "";
+    struct texts rest;
+
+    if (!options_parse(cli, argc, argv, options, 1, 1, &rest))
+        return CLI_USAGE;
+    if (!url_append(path, sizeof(path), "/v1/devices/", rest.item[0]) ||
+        !url_append(path, sizeof(path), "/secret", NULL))
+        return cli_usage(cli, "the id is too long");
+    return secret_rotate(cli, path, rest.item[0], &rotation);
+}
+
+int
 device_status(struct cli *cli, int argc, char **argv)
 {
     return one_device(cli, argc, argv, "GET", "/status");

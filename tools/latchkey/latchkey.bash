@@ -4,14 +4,19 @@ _latchkey() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local group='' name='' word words='' i
     local -A names=(
-        [device]='add list show suspend resume status send'
-        [client]='add list show'
-        [token]='get show verify'
+        [device]='add list show suspend resume rotate remove restore disconnect status send'
+        [client]='add list show suspend resume rotate remove'
+        [key]='list rotate'
+        [token]='get show verify revoke'
         [acl]='check match covers import'
     )
     local -A options=(
         ['device add']='--id --name --location --tag --secret-out'
         ['device list']='--type --tag --state --q --limit'
+        ['device rotate']='--overlap --secret-out'
+        ['device remove']='--purge'
+        ['client rotate']='--overlap --secret-out'
+        ['key rotate']='--compromised'
         ['device send']='--wait --expires'
         ['client add']='--id --scope --lifetime --secret-out'
         ['client list']='--limit'
@@ -46,7 +51,7 @@ _latchkey() {
         words='mqtt coap latchkey-api'
         ;;
     --state)
-        words='active suspended'
+        words='active suspended deleted'
         ;;
     --qos)
         words='0 1 2'
@@ -59,7 +64,7 @@ _latchkey() {
         ;;
     *)
         if [[ -z $group ]]; then
-            words='device client token explain acl doctor watch help --version --help --json'
+            words='device client key token explain acl doctor watch help --version --help --json'
         elif [[ -n ${names[$group]:-} && -z $name ]]; then
             words="${names[$group]} --help"
         elif [[ $cur == -* ]]; then

@@ -29,7 +29,7 @@ static const struct command {
      "[--type TYPE] [--tag TAG] [--state STATE] [--q TEXT] [--limit N]", "list devices",
      "  --type TYPE    only devices of this type\n"
      "  --tag TAG      only devices with this tag\n"
-     "  --state STATE  only active or suspended ones\n"
+     "  --state STATE  only active, suspended or deleted ones\n"
      "  --q TEXT       only devices with this text in id, name or location\n"
      "  --limit N      stop after N devices\n"
      "\n"
@@ -44,6 +44,31 @@ static const struct command {
     {"device", "resume", device_resume, "ID", "let a suspended device in again",
      "Example:\n"
      "  latchkey device resume boiler-7\n"},
+    {"device", "disconnect", device_disconnect, "ID",
+     "end a device's connections; its secret and refresh tokens stay good",
+     "Its access tokens are void. It comes back as soon as it has asked for another.\n"
+     "\n"
+     "Example:\n"
+     "  latchkey device disconnect boiler-7\n"},
+    {"device", "rotate", device_rotate, "ID [--overlap S] [--secret-out FILE]",
+     "give a device a new secret",
+     "  --overlap S        the old secret stays good for S seconds; also 15m, 12h, 30d. Without "
+     "it\n"
+     "                     the old one and all tokens end at once\n"
+     "  --secret-out FILE  write the secret to a new file (0600) instead of showing it\n"
+     "\n"
+     "Example:\n"
+     "  latchkey device rotate boiler-7 --overlap 7d --secret-out boiler-7.secret\n"},
+    {"device", "remove", device_remove, "ID [--purge]", "delete a device",
+     "  --purge  for good: everything that is known of it. Its id is never given out again\n"
+     "\n"
+     "Without --purge it can be restored. Its tokens are void either way.\n"
+     "\n"
+     "Example:\n"
+     "  latchkey device remove boiler-7\n"},
+    {"device", "restore", device_restore, "ID", "bring back a device that was removed",
+     "Example:\n"
+     "  latchkey device restore boiler-7\n"},
     {"device", "status", device_status, "ID", "last seen, latest telemetry, battery, signal",
      "Example:\n"
      "  latchkey device status boiler-7\n"},
@@ -73,6 +98,34 @@ static const struct command {
     {"client", "show", client_show, "ID", "show what is registered about a client",
      "Example:\n"
      "  latchkey client show grafana\n"},
+    {"client", "suspend", client_suspend, "ID", "lock a client out; its tokens are void",
+     "Example:\n"
+     "  latchkey client suspend grafana\n"},
+    {"client", "resume", client_resume, "ID", "let a suspended client in again",
+     "Example:\n"
+     "  latchkey client resume grafana\n"},
+    {"client", "rotate", client_rotate, "ID [--overlap S] [--secret-out FILE]",
+     "give a client a new secret",
+     "  --overlap S        the old secret stays good for S seconds; also 15m, 12h, 30d. Without "
+     "it\n"
+     "                     the old one and all tokens end at once\n"
+     "  --secret-out FILE  write the secret to a new file (0600) instead of showing it\n"
+     "\n"
+     "Example:\n"
+     "  latchkey client rotate grafana --overlap 1h --secret-out grafana.secret\n"},
+    {"client", "remove", client_remove, "ID", "delete a client for good",
+     "Example:\n"
+     "  latchkey client remove grafana\n"},
+    {"key", "list", key_list, "", "list the server's signing keys",
+     "Example:\n"
+     "  latchkey key list\n"},
+    {"key", "rotate", key_rotate, "[--compromised KID]", "make a new signing key",
+     "  --compromised KID  this key is in wrong hands: it and every token it signed are void at\n"
+     "                     once. Without it the new key is published first and signs some minutes\n"
+     "                     later, and what the old one signed stays good\n"
+     "\n"
+     "Example:\n"
+     "  latchkey key rotate\n"},
     {"token", "get", token_get,
      "[--scope SCOPES] [--audience AUD] [--format jwt|cwt] [--lifetime S]",
      "get an access token for LATCHKEY_CLIENT_ID",
@@ -91,6 +144,12 @@ static const struct command {
      "\n"
      "Example:\n"
      "  latchkey token get | latchkey token show\n"},
+    {"token", "revoke", token_revoke, "[FILE|-]", "take back a token of LATCHKEY_CLIENT_ID",
+     "The access or refresh token comes from a file or standard input. A token that is not known\n"
+     "or no good any more is revoked already.\n"
+     "\n"
+     "Example:\n"
+     "  latchkey token revoke @old.token\n"},
     {"token", "verify", token_verify, "--jwks FILE [options] [FILE|-]",
      "verify a token offline and print its claims as JSON",
      "  --jwks FILE         a JWKS or a single JWK, public or symmetric (required)\n"

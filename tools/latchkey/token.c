@@ -5,6 +5,7 @@
 #include "claims_json.h"
 #include "message.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -158,5 +159,51 @@ token_show(struct cli *cli, int argc, char **argv)
     json_decref(claims);
     lk_wipe(room, sizeof(room));
     lk_wipe(&m, sizeof(m));
+    return code;
+}
+
+/* The token with its form around it. @return false: it is no text a token could be. */
+static bool
+revoke_form(struct lk_span token, char *form, size_t cap)
+{
+    static const char head[] = "token=";
+    size_t i;
+
+    if (token.len == 0 || token.len + sizeof(head) > cap)
+        return false;
+    for (i = 0; i < token.len; i++)
+        if (token.ptr[i] != '.' && token.ptr[i] != '-' && token.ptr[i] != '_' &&
+            !isalnum(token.ptr[i]))
+            return false;
+    (void)snprintf(form, cap, "%s%.*s", head, (int)token.len, (const char *)token.ptr);
+    return true;
+}
+
+int
+token_revoke(struct cli *cli, int argc, char **argv)
+{
+    static const struct opt options[] = {{NULL, OPT_FLAG, NULL}};
+    static uint8_t room[INPUT_MAX];
+    static char form[LK_TOKEN_MAX + 32];
+    struct lk_span token;
+    struct texts rest;
+    struct api api;
+    json_t *answer = NULL;
+    int code;
+
+    if (!options_parse(cli, argc, argv, options, 0, 1, &rest))
+        return CLI_USAGE;
+    code = input_read(cli, rest.count > 0 ? rest.item[0] : NULL, LK_BUF_OF(room), &token);
+    if (code == CLI_DONE && !revoke_form(input_trim(token), form, sizeof(form)))
+        code = cli_usage(cli, "expected a token: a JWT, or a CWT or refresh token as base64url");
+    if (code == CLI_DONE)
+        code = api_open(cli, &api);
+    if (code == CLI_DONE) {
+        code = api_form(&api, "/oauth/revoke", lk_span_text(form), &answer);
+        api_close(&api);
+    }
+    json_decref(answer);
+    lk_wipe(form, sizeof(form));
+    lk_wipe(room, sizeof(room));
     return code;
 }
