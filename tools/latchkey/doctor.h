@@ -45,8 +45,7 @@ struct doctor {
     struct settings broker, options; /* mosquitto.conf; the plugin's file */
     char **files;                    /* names the places point to */
     size_t file_count;
-    size_t plugin;      /* index of the plugin's line; SIZE_MAX: it is not loaded */
-    const char *config; /* the plugin's file, or NULL */
+    size_t plugin; /* index of the plugin's line; SIZE_MAX: it is not loaded */
     struct account account;
     char version[32]; /* of the broker; empty: not found */
     json_t *findings;

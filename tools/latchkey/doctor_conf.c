@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <latchkey/host/file.h>
 
@@ -288,8 +289,8 @@ doctor_read(struct doctor *d)
         return code;
     owners_find(d);
     config = d->plugin != SIZE_MAX ? doctor_option(d, SIZE_MAX, "config") : NULL;
-    if (config != NULL) {
-        d->config = config->value;
+    /* One that is not there is a finding (doctor_check_files), not the end of the visit. */
+    if (config != NULL && (access(config->value, F_OK) == 0 || errno != ENOENT)) {
         code = lines_read(d, config->value, option_line);
         owners_find(d);
     }
