@@ -17,6 +17,8 @@ import pytest
 import mqtt_raw
 from installation import free_ports, program, wait_until
 
+pytestmark = pytest.mark.dev_only
+
 DYNSEC = Path("/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so")
 
 

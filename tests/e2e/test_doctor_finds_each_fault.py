@@ -16,6 +16,8 @@ import pytest
 import tokens
 from installation import ROOT, program
 
+pytestmark = pytest.mark.dev_only
+
 ME = getpass.getuser() if os.geteuid() else "root"
 
 

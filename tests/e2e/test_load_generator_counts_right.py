@@ -8,6 +8,8 @@ import pytest
 import tokens
 from installation import program
 
+pytestmark = pytest.mark.dev_only
+
 
 @pytest.fixture(scope="module")
 def key(shared_broker, tmp_path_factory):

@@ -12,6 +12,8 @@ import pytest
 from installation import ROOT, Log, free_ports, program, sanitizer_runtime
 from test_acl_import_never_widens import DYNSEC, hashed
 
+pytestmark = pytest.mark.dev_only
+
 PAGE = (ROOT / "broker-plugin/MIGRATING.md").read_text()
 
 SYSTEMCTL = """#!/bin/sh

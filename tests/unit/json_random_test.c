@@ -315,7 +315,7 @@ static void
 nest_write(size_t depth, size_t before, size_t behind, size_t bad_depth, size_t first,
            size_t second)
 {
-    char member[32];
+    char member[64];
 
     doc.text.len = 0;
     for (size_t level = 1; level <= depth; level++) {
