@@ -53,14 +53,13 @@ expect(const char *why, const char *topic, bool wanted)
             fail_msg("%s: %s is %s", why, topic, wanted ? "denied" : "allowed");
 }
 
-/* The topic of the only rule that is near it, and then each byte changed, each cut, and more. */
+/* Each byte changed, and each cut. */
 static void
-only_this(const char *why, const char *topic)
+nothing_near(const char *why, const char *topic)
 {
     char other[200];
     size_t len = strlen(topic);
 
-    expect(why, topic, true);
     for (size_t i = 0; i < len; i++) {
         memcpy(other, topic, len + 1);
         other[i] = topic[i] == '~' ? '!' : '~';
@@ -74,9 +73,19 @@ only_this(const char *why, const char *topic)
     }
     snprintf(other, sizeof(other), "%s~", topic);
     expect(why, other, false);
-    snprintf(other, sizeof(other), "%s/", topic);
-    expect(why, other, false);
     snprintf(other, sizeof(other), "/%s", topic);
+    expect(why, other, false);
+}
+
+/* The topic of the only rule that is near it. */
+static void
+only_this(const char *why, const char *topic)
+{
+    char other[200];
+
+    expect(why, topic, true);
+    nothing_near(why, topic);
+    snprintf(other, sizeof(other), "%s/", topic);
     expect(why, other, false);
     snprintf(other, sizeof(other), "$share/g/%s", topic);
     assert_true(may(SUB, lk_span_text(other)));
@@ -153,6 +162,33 @@ values_of_every_length(void **state)
         snprintf(topic, sizeof(topic), "t/acme/c/%s/e", name);
         only_this("a value in a tenant's tree", topic);
         only_this("a name beside it", "t/acme/d/x");
+    }
+}
+
+/* A prefix, a name and a #: what is decided without a walk. */
+static void
+names_before_a_hash(void **state)
+{
+    struct lk_identity identity;
+    char map[200], topic[120], client_name[64];
+
+    (void)state;
+    for (size_t len = 1; len <= LENGTHS; len++) {
+        memcpy(client_name, name_of(LENGTHS + 1 - len), LENGTHS + 2 - len);
+        identity = client(client_name);
+        snprintf(map, sizeof(map), "a:b both p/{client}/%s/#\na:b both p/{client}/other-name/#",
+                 name_of(len));
+        compile(map, &identity);
+        snprintf(topic, sizeof(topic), "p/%s/%s", client_name, name_of(len));
+        expect("before a #", topic, true);
+        nothing_near("before a #", topic);
+        strcat(topic, "/x\xc3\xa9/");
+        expect("behind it", topic, true);
+        strcat(topic, "\xff");
+        expect("not UTF-8", topic, false);
+        snprintf(topic, sizeof(topic), "p/%s/other-name", client_name);
+        expect("the other name", topic, true);
+        nothing_near("the other name", topic);
     }
 }
 
@@ -245,6 +281,10 @@ a_prefix_does_not_lead_into_a_tenants_tree(void **state)
     compile("a:b both {client}/acme/long-enough", &t);
     expect("t", "t/acme/long-enough", false);
     assert_false(may(SUB, LK_SPAN("$share/g/t/acme/long-enough")));
+    compile("a:b both {client}/acme/long-enough/temperature/#", &t);
+    expect("t, and eight bytes of prefix", "t/acme/long-enough/temperature", false);
+    compile("a:b both {client}/acme/long-enough/temperature/#", &u);
+    expect("u, and eight bytes of prefix", "u/acme/long-enough/temperature", true);
     compile("a:b both t/{client}/long-enough", &u);
     expect("t in the map", "t/u/long-enough", false);
     compile("a:b both {client}/+/#", &t);
@@ -318,6 +358,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_every_length),
         cmocka_unit_test(values_of_every_length),
+        cmocka_unit_test(names_before_a_hash),
         cmocka_unit_test(levels_may_be_empty),
         cmocka_unit_test(names_that_no_window_tells_apart),
         cmocka_unit_test(many_names_of_eight_bytes),
