@@ -17,8 +17,6 @@ def no_leak_check(monkeypatch):
 WRONG = {
     "no issuer": (["issuer "], "", r"option issuer required"),
     "an option nobody knows": (["colour blue"], "", r"option colour there is no such option"),
-    "an option of a later version": (["max_feed_age 1h"], "",
-                                     r"option max_feed_age not supported by this version"),
     "an rs_key_file that is not there": (["rs_key_file /x"], "",
                                          r"option rs_key_file /x: not there"),
     "a duration that is none": (["leeway soon"], "", r"option leeway soon: expected a duration"),
