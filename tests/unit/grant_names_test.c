@@ -170,7 +170,7 @@ static void
 names_before_a_hash(void **state)
 {
     struct lk_identity identity;
-    char map[200], topic[120], client_name[64];
+    char map[200], topic[140], client_name[64];
 
     (void)state;
     for (size_t len = 1; len <= LENGTHS; len++) {
