@@ -684,6 +684,13 @@ too_many_of_anything_is_refused(void **state)
     (void)state;
     identity.children_count = LK_CHILDREN_MAX + 1;
     assert_int_equal(lk_identity_write(&identity, LK_BUF_OF(room), &out), LK_ERR_ARG);
+    identity.children_count = 0;
+    identity.named_count = LK_NAMED_MAX + 1;
+    assert_int_equal(lk_identity_write(&identity, LK_BUF_OF(room), &out), LK_ERR_ARG);
+    identity.named_count = 0;
+    identity.permissions = lk_span_of(room, LK_PERMISSIONS_ROOM + 1);
+    assert_int_equal(lk_identity_write(&identity, LK_BUF_OF(room), &out), LK_ERR_ARG);
+    assert_null(out.ptr);
     lk_cbor_write_open(&w, LK_BUF_OF(room));
     lk_cbor_write_map(&w, 1);
     lk_cbor_write_uint(&w, 6);

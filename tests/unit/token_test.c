@@ -684,6 +684,77 @@ a_cwt_claims_set_is_deterministic(void **state)
     }
 }
 
+/* What would be read back otherwise, or not at all, is not written. */
+static void
+claims_out_of_range_are_not_written(void **state)
+{
+    enum {
+        AUDIENCES = 1,
+        CHILDREN,
+        EXP_NEGATIVE,
+        EXP_LATE,
+        NBF_LATE,
+        IAT_LATE,
+        GEN,
+        GEN_AT,
+        OTHER,
+        PRINT,
+        SEALED,
+        NO_KID,
+        X5T
+    };
+    static const struct {
+        const char *name;
+        int what;
+        enum lk_err jwt, cwt;
+    } rows[] = {
+        {"specimen", 0, LK_OK, LK_OK},
+        {"too many audiences", AUDIENCES, LK_ERR_LIMIT, LK_ERR_LIMIT},
+        {"too many children", CHILDREN, LK_ERR_LIMIT, LK_ERR_LIMIT},
+        {"exp before 1970", EXP_NEGATIVE, LK_ERR_RANGE, LK_ERR_RANGE},
+        {"exp beyond 2^53", EXP_LATE, LK_ERR_RANGE, LK_ERR_RANGE},
+        {"nbf beyond 2^53", NBF_LATE, LK_ERR_RANGE, LK_ERR_RANGE},
+        {"iat beyond 2^53", IAT_LATE, LK_ERR_RANGE, LK_ERR_RANGE},
+        {"gen beyond 2^53", GEN, LK_ERR_RANGE, LK_ERR_RANGE},
+        {"gen of 2^53", GEN_AT, LK_OK, LK_OK},
+        {"cnf of an unknown kind", OTHER, LK_ERR_UNSUPPORTED, LK_ERR_UNSUPPORTED},
+        {"cnf of a thumbprint", PRINT, LK_ERR_UNSUPPORTED, LK_ERR_UNSUPPORTED},
+        {"cnf of an encrypted key", SEALED, LK_ERR_UNSUPPORTED, LK_ERR_UNSUPPORTED},
+        {"cnf without its value", NO_KID, LK_ERR_ARG, LK_ERR_ARG},
+        {"x5t#S256, which is JSON's", X5T, LK_OK, LK_ERR_UNSUPPORTED},
+    };
+    static const int64_t late = ((int64_t)1 << 53) + 1;
+    uint8_t room[LK_TOKEN_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        int what = rows[i].what;
+        struct lk_claims c = full_claims();
+        struct lk_span out;
+
+        c.audience_count = what == AUDIENCES ? LK_AUDIENCE_MAX + 1 : c.audience_count;
+        c.children_count = what == CHILDREN ? LK_CHILDREN_MAX + 1 : c.children_count;
+        c.expires_s = what == EXP_NEGATIVE ? -1 : what == EXP_LATE ? late : c.expires_s;
+        c.not_before_s = what == NBF_LATE ? late : c.not_before_s;
+        c.issued_s = what == IAT_LATE ? late : c.issued_s;
+        c.generation = (uint64_t)late - (what == GEN ? 0 : 1);
+        c.cnf_value = LK_SPAN("0123456789abcdef0123456789abcdef");
+        c.cnf = what == OTHER    ? LK_CNF_OTHER
+                : what == PRINT  ? LK_CNF_THUMBPRINT
+                : what == SEALED ? LK_CNF_ENCRYPTED
+                : what == X5T    ? LK_CNF_X5T
+                                 : LK_CNF_KID;
+        if (what == NO_KID)
+            c.cnf_value.len = 0;
+        assert_err(rows[i].name, lk_token_issue(&c, LK_FORMAT_JWT, &ec, LK_BUF_OF(room), &out),
+                   rows[i].jwt);
+        assert_int_equal(out.ptr != NULL, rows[i].jwt == LK_OK);
+        assert_err(rows[i].name, lk_token_issue(&c, LK_FORMAT_CWT, &ec, LK_BUF_OF(room), &out),
+                   rows[i].cwt);
+        assert_int_equal(out.ptr != NULL, rows[i].cwt == LK_OK);
+    }
+}
+
 static void
 what_may_not_be_issued_is_refused(void **state)
 {
@@ -983,6 +1054,7 @@ main(void)
         cmocka_unit_test(detached_payloads_are_refused),
         cmocka_unit_test(what_is_issued_is_taken),
         cmocka_unit_test(a_cwt_claims_set_is_deterministic),
+        cmocka_unit_test(claims_out_of_range_are_not_written),
         cmocka_unit_test(what_may_not_be_issued_is_refused),
         cmocka_unit_test(confirmations_are_understood_or_set_aside),
         cmocka_unit_test(nothing_but_the_token_itself_is_taken),
