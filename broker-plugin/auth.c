@@ -141,7 +141,9 @@ check_signature(struct login *login, const struct lk_issuer *issuer, const struc
     enum lk_err err;
 
     login->key_serial = serial;
-    login->cached = serial == login->vouched || cache_has(&p->cache, login->digest, serial);
+    /* 0 is the serial of a key without a print, and of nobody who vouches: they must not meet. */
+    login->cached =
+        (serial != 0 && serial == login->vouched) || cache_has(&p->cache, login->digest, serial);
     metrics_add(login->cached ? &p->metrics.cache_hits : &p->metrics.cache_misses, 1);
     if (login->cached)
         return LK_OK;
@@ -216,6 +218,8 @@ verify(struct login *login, struct lk_span text)
     err = lk_token_decrypt(&p->verifier, &login->token);
     if (err != LK_OK)
         return err;
+    if (revoke_has_kid(p, login->token.kid)) /* of the token inside */
+        return LK_ERR_REVOKED;
     err = lk_token_find_key(&p->verifier, &login->token, &issuer, &key);
     if (err == LK_ERR_KEY)
         worker_want_keys(&p->worker);
